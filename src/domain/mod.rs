@@ -1,0 +1,10 @@
+//! The nouns of Baton: ids, handoffs, keys, who may do what. Nothing here reads a clock, a socket
+//! or a disk; everything can be made only through a constructor that checks it.
+
+pub mod account;
+pub mod api_key;
+pub mod clock;
+pub mod data;
+pub mod handoff;
+pub mod handoff_id;
+pub mod principal;

@@ -1,0 +1,183 @@
+//! [`Principal`]: who is asking, and what they may do. Made only by a door in `auth`.
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::domain::account::AccountId;
+use crate::domain::account::ProjectId;
+use crate::domain::clock::Timestamp;
+
+/// One thing a credential may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scope {
+    /// Read handoffs.
+    #[serde(rename = "handoff:read")]
+    HandoffRead,
+    /// Store, replace and change handoffs.
+    #[serde(rename = "handoff:write")]
+    HandoffWrite,
+    /// Erase handoffs.
+    #[serde(rename = "handoff:erase")]
+    HandoffErase,
+    /// Create, change and remove connectors.
+    #[serde(rename = "connector:manage")]
+    ConnectorManage,
+    /// Make, list and revoke keys.
+    #[serde(rename = "key:manage")]
+    KeyManage,
+    /// Metrics, doctor, backup.
+    #[serde(rename = "ops:read")]
+    OpsRead,
+}
+
+impl Scope {
+    /// Every scope there is.
+    pub const ALL: [Self; 6] = [
+        Self::HandoffRead,
+        Self::HandoffWrite,
+        Self::HandoffErase,
+        Self::ConnectorManage,
+        Self::KeyManage,
+        Self::OpsRead,
+    ];
+
+    /// The word as it stands in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::HandoffRead => "handoff:read",
+            Self::HandoffWrite => "handoff:write",
+            Self::HandoffErase => "handoff:erase",
+            Self::ConnectorManage => "connector:manage",
+            Self::KeyManage => "key:manage",
+            Self::OpsRead => "ops:read",
+        }
+    }
+
+    /// Reads a scope's word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == word)
+    }
+}
+
+/// The projects a credential reaches within its account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Projects {
+    /// All, also those to come.
+    All,
+    /// These and no others.
+    Only(Vec<ProjectId>),
+}
+
+impl Projects {
+    /// Whether `project` is among them.
+    pub fn include(&self, project: &ProjectId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(some) => some.contains(project),
+        }
+    }
+
+    /// Whether all of `others` are among them.
+    pub fn cover(&self, others: &Self) -> bool {
+        match (self, others) {
+            (Self::All, _) => true,
+            (Self::Only(_), Self::All) => false,
+            (Self::Only(_), Self::Only(wanted)) => wanted.iter().all(|p| self.include(p)),
+        }
+    }
+}
+
+/// How reads with a key behave when the request does not say, so that a client that cannot be
+/// changed (the reference's Twilio Function) still gets a waiting read or a 200 on a miss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadDefaults {
+    /// Seconds to wait for a handoff that is not there yet, 0–8.
+    #[serde(default)]
+    pub wait: u8,
+    /// Whether a miss answers 200 with `found: false` in place of 404.
+    #[serde(default)]
+    pub miss_200: bool,
+}
+
+/// Which accounts a credential acts for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// One account and no other.
+    Account(AccountId),
+    /// Its own account unless the request names another: the admin key.
+    AnyAccount,
+}
+
+/// Who is asking.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    /// What stands in logs for this credential: a key's id, or `admin`. Never a secret.
+    pub name: String,
+    /// The accounts it acts for.
+    pub reach: Reach,
+    /// The projects it reaches there.
+    pub projects: Projects,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// When it stops; what it grants stops no later.
+    pub expires_at: Option<Timestamp>,
+    /// How its reads behave by default.
+    pub read_defaults: ReadDefaults,
+}
+
+impl Principal {
+    /// The first admin key: every scope, every account.
+    pub fn admin() -> Self {
+        Self {
+            name: "admin".to_owned(),
+            reach: Reach::AnyAccount,
+            projects: Projects::All,
+            scopes: Scope::ALL.to_vec(),
+            expires_at: None,
+            read_defaults: ReadDefaults::default(),
+        }
+    }
+
+    /// Whether it holds `scope`.
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope)
+    }
+
+    /// The account a request is about, given the one it names; `None` when that one is not the
+    /// credential's.
+    pub fn account(&self, named: Option<&AccountId>) -> Option<AccountId> {
+        match (&self.reach, named) {
+            (Reach::Account(own), None) => Some(own.clone()),
+            (Reach::Account(own), Some(named)) => (own == named).then(|| own.clone()),
+            (Reach::AnyAccount, None) => Some(AccountId::default()),
+            (Reach::AnyAccount, Some(named)) => Some(named.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_acts_for_its_own_account_only_and_the_admin_for_any() {
+        let own: AccountId = "acme".parse().unwrap();
+        let other: AccountId = "other".parse().unwrap();
+        let key = Principal { reach: Reach::Account(own.clone()), ..Principal::admin() };
+        assert_eq!(key.account(None), Some(own.clone()));
+        assert_eq!(key.account(Some(&own)), Some(own));
+        assert_eq!(key.account(Some(&other)), None);
+        assert_eq!(Principal::admin().account(None), Some(AccountId::default()));
+        assert_eq!(Principal::admin().account(Some(&other)), Some(other));
+    }
+
+    #[test]
+    fn some_projects_never_cover_all() {
+        let only = |names: &[&str]| Projects::Only(names.iter().map(|n| n.parse().unwrap()).collect());
+        assert!(Projects::All.cover(&Projects::All));
+        assert!(!only(&["a"]).cover(&Projects::All));
+        assert!(only(&["a", "b"]).cover(&only(&["b"])));
+        assert!(!only(&["a"]).cover(&only(&["a", "b"])));
+    }
+}

@@ -1,0 +1,3 @@
+//! Baton keeps the handoff of a phone call.
+#![cfg_attr(test, allow(clippy::pedantic, reason = "tests say things plainly"))]
+pub mod domain;
