@@ -1,3 +1,4 @@
 //! Baton keeps the handoff of a phone call.
 #![cfg_attr(test, allow(clippy::pedantic, reason = "tests say things plainly"))]
 pub mod domain;
+pub mod store;

@@ -1,0 +1,182 @@
+//! The one writer of the embedded store: many writes, one durable commit.
+//!
+//! It takes what is queued and commits it together, and never waits for company: alone, a write
+//! goes at once; under load, the next group gathers while this one is being synced.
+//!
+//! After an I/O error or on a full disk redb refuses every write on that handle until the file is
+//! closed and opened again. Reads on it still work, so it is kept for them until a probe file
+//! shows that the disk takes bytes again; then the writer closes and reopens it.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
+
+use redb::Database;
+use tokio::sync::oneshot;
+
+use crate::domain::clock::Clock;
+use crate::store::embedded::Shared;
+use crate::store::embedded::file;
+use crate::store::embedded::table::TableError;
+use crate::store::embedded::table::Tables;
+use crate::store::kv::Delete;
+use crate::store::kv::Outcome;
+use crate::store::kv::Put;
+use crate::store::kv::StoreError;
+
+/// Something to write, and where its answer goes.
+pub(super) enum Job {
+    Put(Put, oneshot::Sender<Result<Outcome, StoreError>>),
+    Delete(Delete, oneshot::Sender<Result<Outcome, StoreError>>),
+}
+
+// More than this in one commit gains little and makes the first of them wait.
+const GROUP: usize = 256;
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+const LAST_RETRY: Duration = Duration::from_secs(1);
+// What the probe must be able to write before the file is opened again: reopening after an error
+// rewrites redb's header and allocator state, and must not itself run into the full disk.
+const PROBE_BYTES: usize = 1 << 20;
+
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) path: PathBuf,
+    pub(super) clock: Clock,
+    pub(super) jobs: Receiver<Job>,
+}
+
+impl Writer {
+    /// Runs until every sender is gone and the queue is empty.
+    pub(super) fn run(self) {
+        loop {
+            let first = match self.jobs.recv_timeout(SWEEP_EVERY) {
+                Ok(job) => job,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.sweep();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let mut group = vec![first];
+            group.extend(self.jobs.try_iter().take(GROUP - 1));
+            self.write(group);
+        }
+    }
+
+    fn write(&self, group: Vec<Job>) {
+        match self.commit(|tables, clock| {
+            group.iter().map(|job| apply(tables, job, clock)).collect::<Result<Vec<_>, _>>()
+        }) {
+            Ok(outcomes) => {
+                for (job, outcome) in group.into_iter().zip(outcomes) {
+                    job.answer(Ok(outcome));
+                }
+            }
+            Err(error) => {
+                for job in group {
+                    job.answer(Err(error.clone()));
+                }
+                self.recover(&error);
+            }
+        }
+    }
+
+    fn sweep(&self) {
+        let swept = self.commit(|tables, clock| tables.sweep(clock.now()));
+        if let Err(error) = swept {
+            self.recover(&error);
+        }
+    }
+
+    /// Runs `work` in a transaction and commits it durably: fsynced in two phases, so that no
+    /// crafted value can pass for a commit, and with the allocator saved, so that opening after a
+    /// crash takes no longer when the file is large.
+    fn commit<T>(
+        &self,
+        work: impl FnOnce(&mut Tables<'_>, &Clock) -> Result<T, TableError>,
+    ) -> Result<T, StoreError> {
+        let guard = self.shared.database.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(database) = guard.as_ref() else {
+            return Err(StoreError::Unavailable("reopening".to_owned()));
+        };
+        let mut transaction = database.begin_write().map_err(file::explain)?;
+        transaction.set_two_phase_commit(true);
+        transaction.set_quick_repair(true);
+        let done = {
+            let mut tables = Tables::open(&transaction).map_err(file::explain)?;
+            work(&mut tables, &self.clock).map_err(|error| match error {
+                TableError::File(error) => file::explain(error),
+                TableError::Row(error) => error,
+            })?
+        };
+        transaction.commit().map_err(file::explain)?;
+        self.shared.writable.store(true, Ordering::Release);
+        Ok(done)
+    }
+
+    /// Waits until the disk takes bytes, then opens the file anew. What is queued meanwhile is
+    /// answered with `why`.
+    fn recover(&self, why: &StoreError) {
+        self.shared.writable.store(false, Ordering::Release);
+        tracing::error!(error = %why, "the store cannot be written; trying to reopen it");
+        let mut wait = FIRST_RETRY;
+        while !self.probe() || !self.reopen() {
+            match self.jobs.recv_timeout(wait) {
+                Ok(job) => job.answer(Err(why.clone())),
+                Err(RecvTimeoutError::Timeout) => wait = (wait * 2).min(LAST_RETRY),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+        self.shared.writable.store(true, Ordering::Release);
+        tracing::info!("the store is open again; nothing acknowledged was lost");
+    }
+
+    fn probe(&self) -> bool {
+        let probe = self.path.with_extension("probe");
+        let wrote = File::create(&probe)
+            .and_then(|mut file| file.write_all(&vec![0x5a; PROBE_BYTES]).and_then(|()| file.sync_all()));
+        let removed = std::fs::remove_file(&probe);
+        wrote.and(removed).is_ok()
+    }
+
+    fn reopen(&self) -> bool {
+        let mut guard = self.shared.database.write().unwrap_or_else(PoisonError::into_inner);
+        // The old handle holds the file's lock, so it goes first.
+        *guard = None;
+        match file::open(&self.path) {
+            Ok(database) => {
+                *guard = Some(database);
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "the store does not open yet");
+                false
+            }
+        }
+    }
+}
+
+fn apply(tables: &mut Tables<'_>, job: &Job, clock: &Clock) -> Result<Outcome, TableError> {
+    match job {
+        Job::Put(put, _) => tables.put(put, clock.now()),
+        Job::Delete(delete, _) => tables.delete(delete, clock.now()),
+    }
+}
+
+impl Job {
+    fn answer(self, outcome: Result<Outcome, StoreError>) {
+        let (Self::Put(_, to) | Self::Delete(_, to)) = self;
+        // A caller that has gone away needs no answer.
+        let _ = to.send(outcome);
+    }
+}
+
+/// Kept here so that the type of what is shared says who may replace it: the writer alone.
+pub(super) type Slot = std::sync::RwLock<Option<Database>>;

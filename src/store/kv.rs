@@ -1,0 +1,203 @@
+//! [`Kv`]: the narrow waist between the service and an engine.
+//!
+//! Bytes under keys, each with a revision that only grows and a moment at which it ends. The engine
+//! hands out revisions in the same transaction as the write, `max(previous + 1, now in µs)`, and
+//! remembers the previous one through deletion and expiry (a tombstone, kept
+//! [`TOMBSTONE_LIFE`]), so that a record made anew is newer than the one that was deleted.
+//!
+//! `watch` and the capped list of the design come with the issues that use them (waiting reads, the
+//! timeline); a method without a caller would be tested against nothing.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::domain::clock::Timestamp;
+
+/// How long a deleted or expired record is remembered, so that a miss can say what became of it.
+pub const TOMBSTONE_LIFE: Duration = Duration::from_secs(72 * 3600);
+
+/// The answer of an engine, when it is there.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// What an engine holds under a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// A record.
+    Live {
+        /// Its revision.
+        revision: u64,
+        /// From when on it is gone.
+        expires_at: Timestamp,
+        /// Its bytes.
+        value: Bytes,
+    },
+    /// The memory of a record.
+    Gone {
+        /// The last revision it had.
+        revision: u64,
+        /// What became of it.
+        how: Gone,
+    },
+}
+
+impl Slot {
+    /// The revision, of the record or of what is remembered of it.
+    pub fn revision(&self) -> u64 {
+        match self {
+            Self::Live { revision, .. } | Self::Gone { revision, .. } => *revision,
+        }
+    }
+
+    /// The revision, if a record is there.
+    pub fn live_revision(&self) -> Option<u64> {
+        match self {
+            Self::Live { revision, .. } => Some(*revision),
+            Self::Gone { .. } => None,
+        }
+    }
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// It was deleted.
+    Erased,
+    /// Its time was over.
+    Expired,
+}
+
+/// What a write expects to find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// Whatever is there.
+    Anything,
+    /// No live record; a deletion that expects this deletes nothing.
+    Absent,
+    /// A live record of this revision.
+    Revision(u64),
+}
+
+impl Expect {
+    /// Whether a slot whose live revision is `found` meets the expectation.
+    pub fn is_met_by(self, found: Option<u64>) -> bool {
+        match self {
+            Self::Anything => true,
+            Self::Absent => found.is_none(),
+            Self::Revision(wanted) => found == Some(wanted),
+        }
+    }
+}
+
+/// What a write does to the revision of the record it replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// New content: a new revision.
+    Content,
+    /// The same content for longer: the revision stays. Needs a live record.
+    Lifetime,
+}
+
+/// A place in an index set: `set` lists `name` for as long as the record it came with lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The set's key.
+    pub set: Vec<u8>,
+    /// The member's name; sets list in byte order of names.
+    pub name: Vec<u8>,
+}
+
+/// A write.
+#[derive(Clone, Debug)]
+pub struct Put {
+    /// Under which key.
+    pub key: Vec<u8>,
+    /// What.
+    pub value: Bytes,
+    /// Until when.
+    pub expires_at: Timestamp,
+    /// Over what.
+    pub expect: Expect,
+    /// With what revision.
+    pub change: Change,
+    /// All places where index sets list it from now on; earlier ones that are not here are gone.
+    pub members: Vec<Member>,
+}
+
+/// A deletion. Leaves a tombstone; index sets list the record no more.
+#[derive(Clone, Debug)]
+pub struct Delete {
+    /// Under which key.
+    pub key: Vec<u8>,
+    /// Over what.
+    pub expect: Expect,
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done, durably; this is the revision now (of the record, or of its tombstone).
+    Done(u64),
+    /// Not done: the expectation was not met. The live revision that was found.
+    Conflict(Option<u64>),
+}
+
+/// The revision of the next write over `found`.
+pub(crate) fn next_revision(found: Option<u64>, now: Timestamp) -> u64 {
+    now.micros().max(found.map_or(0, |previous| previous.saturating_add(1)))
+}
+
+/// An engine failed; nothing was acknowledged.
+#[derive(Clone, Debug, Error)]
+pub enum StoreError {
+    /// No room on the disk.
+    #[error("the disk is full")]
+    Full,
+    /// More writes are queued than can be done in time.
+    #[error("too many writes are waiting")]
+    Busy,
+    /// The engine is closed or reopening.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// The engine reported an error.
+    #[error("the store failed: {0}")]
+    Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// What is stored cannot be opened or read: wrong key ring, a crossed reply, or damage.
+    #[error("a stored record cannot be read: {0}")]
+    Unreadable(String),
+}
+
+impl StoreError {
+    /// An engine's own error.
+    pub fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Failed(Arc::new(error))
+    }
+}
+
+/// An engine: bytes that survive it.
+pub trait Kv: fmt::Debug + Send + Sync {
+    /// What is under `key`; `None` when nothing is remembered. A record whose time is over is
+    /// [`Slot::Gone`] at once, swept or not.
+    fn get(&self, key: Vec<u8>) -> Pending<'_, Option<Slot>>;
+
+    /// Writes, durably before it answers.
+    fn put(&self, put: Put) -> Pending<'_, Outcome>;
+
+    /// Deletes, durably before it answers. Nothing there is a conflict with `None`.
+    fn delete(&self, delete: Delete) -> Pending<'_, Outcome>;
+
+    /// Names in `set` after `after`, in byte order, at most `limit`. Names of records that ended
+    /// may still be listed for a while; verify on read.
+    fn members(&self, set: Vec<u8>, after: Option<Vec<u8>>, limit: usize) -> Pending<'_, Vec<Vec<u8>>>;
+
+    /// Whether it can take writes now.
+    fn ping(&self) -> Pending<'_, ()>;
+
+    /// Finishes queued writes and closes. Later calls answer [`StoreError::Unavailable`].
+    fn close(&self);
+}

@@ -1,0 +1,13 @@
+//! Bytes that survive a restart: what is acknowledged here is on the disk, sealed, and a reader in
+//! this process never sees anything older.
+//!
+//! [`kv::Kv`] is the narrow waist: engines below it know bytes, revisions and expiry and nothing
+//! else; [`records::Records`] above it knows types, seals them and keeps the hot ones in [`l1::L1`].
+
+#[cfg(test)]
+mod conformance;
+pub mod embedded;
+#[cfg(test)]
+mod faulty;
+pub mod kv;
+pub mod memory;
