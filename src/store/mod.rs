@@ -10,4 +10,8 @@ pub mod embedded;
 #[cfg(test)]
 mod faulty;
 pub mod kv;
+pub mod l1;
 pub mod memory;
+pub mod record;
+pub mod records;
+pub mod seal;

@@ -1,0 +1,262 @@
+//! [`L1`]: hot records in memory, never older than what this process acknowledged.
+//!
+//! # Why not moka's own `try_get_with` and `invalidate`
+//!
+//! A load that began before a write can land after it and put the old value back; moka keeps it
+//! until it expires. So a value enters only through [`L1::keep`], under moka's lock for its key,
+//! and four guards hold there:
+//!
+//! 1. *Generations.* A counter per stripe of keys is raised before and after each store write. A
+//!    load notes it first and may fill only if it still stands: no write began or ended meanwhile.
+//!    (A tombstone in the cache would not do: moka may turn any entry away.) A writer keeps its own
+//!    value only after the second raise, and only if nobody wrote since; else it forgets the key.
+//! 2. *Newest revision wins*, should two fills of one generation meet.
+//! 3. *Flights are keyed by generation.* Concurrent misses for one key share one load, but a reader
+//!    who comes after a write never joins a load from before it.
+//! 4. *Expiry is checked on every hit* against our clock; moka's own is only for its memory.
+//!
+//! Misses are never kept: the write usually lands within seconds of the first read.
+
+use std::fmt;
+use std::future::Future;
+use std::hash::BuildHasher;
+use std::hash::RandomState;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
+
+use moka::Expiry;
+use moka::future::Cache;
+use moka::ops::compute::Op;
+
+use crate::domain::clock::Clock;
+use crate::store::kv::Gone;
+use crate::store::kv::StoreError;
+use crate::store::record::Record;
+
+// More stripes than writes in flight, so that a write rarely turns away a fill of another key.
+const STRIPES: usize = 4096;
+
+type Key = Vec<u8>;
+
+/// What a look-up found.
+#[derive(Debug)]
+pub enum Found<V> {
+    /// A record.
+    Live(Arc<V>),
+    /// The memory of one.
+    Gone(Gone),
+    /// Nothing.
+    Never,
+}
+
+impl<V> Clone for Found<V> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Live(value) => Self::Live(Arc::clone(value)),
+            Self::Gone(how) => Self::Gone(*how),
+            Self::Never => Self::Never,
+        }
+    }
+}
+
+impl<V> Found<V> {
+    /// The record, if there is one.
+    pub fn live(self) -> Option<Arc<V>> {
+        match self {
+            Self::Live(value) => Some(value),
+            Self::Gone(_) | Self::Never => None,
+        }
+    }
+}
+
+/// Records in memory, bounded in bytes.
+pub struct L1<V> {
+    clock: Clock,
+    values: Cache<Key, Arc<V>>,
+    // Capacity 0: keeps nothing, but still makes one flight of many.
+    flights: Cache<(Key, u64), Found<V>>,
+    stripes: Box<[AtomicU64]>,
+    hasher: RandomState,
+    #[cfg(test)]
+    pub(crate) off: Option<Guard>,
+}
+
+/// A guard that a test turns off to show that it is needed.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guard {
+    Generation,
+    NewestWins,
+    FlightByGeneration,
+    Expiry,
+}
+
+/// Held while a store write is under way; [`Writing::ended`] or dropping it says that it has ended.
+#[derive(Debug)]
+pub struct Writing<'c>(&'c AtomicU64);
+
+impl Writing<'_> {
+    /// Says that the write has ended; answers the generation from which its value may be kept.
+    pub fn ended(self) -> u64 {
+        // Drop raises it once; nobody else has if it stands there when the value is kept.
+        self.0.load(Ordering::SeqCst).wrapping_add(1)
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+struct Lifetime(Clock);
+
+impl<V: Record> Expiry<Key, Arc<V>> for Lifetime {
+    fn expire_after_create(&self, _: &Key, value: &Arc<V>, _: Instant) -> Option<Duration> {
+        Some(value.expires_at().since(self.0.now()))
+    }
+
+    fn expire_after_update(
+        &self,
+        _: &Key,
+        value: &Arc<V>,
+        _: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(value.expires_at().since(self.0.now()))
+    }
+}
+
+impl<V> fmt::Debug for L1<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("L1")
+    }
+}
+
+impl<V: Record> L1<V> {
+    /// An empty cache of at most `max_bytes`.
+    pub fn new(max_bytes: u64, clock: Clock) -> Self {
+        let weigh = |key: &Key, value: &Arc<V>| u32::try_from(key.len() + value.weight()).unwrap_or(u32::MAX);
+        Self {
+            values: Cache::builder()
+                .max_capacity(max_bytes)
+                .weigher(weigh)
+                .expire_after(Lifetime(clock.clone()))
+                .build(),
+            clock,
+            flights: Cache::new(0),
+            stripes: (0..STRIPES).map(|_| AtomicU64::new(0)).collect(),
+            hasher: RandomState::new(),
+            #[cfg(test)]
+            off: None,
+        }
+    }
+
+    /// The record under `key`, from memory if it is there.
+    pub async fn hit(&self, key: &[u8]) -> Option<Arc<V>> {
+        let value = self.values.get(key).await?;
+        (value.expires_at() > self.clock.now() || self.is_off_expiry()).then_some(value)
+    }
+
+    /// The record under `key`, from memory or by `load`. Concurrent callers share one load.
+    pub async fn read<F>(&self, key: &[u8], load: F) -> Result<Found<V>, StoreError>
+    where
+        F: Future<Output = Result<Found<V>, StoreError>>,
+    {
+        if let Some(value) = self.hit(key).await {
+            return Ok(Found::Live(value));
+        }
+        let generation = self.stripe(key).load(Ordering::SeqCst);
+        let flight = (key.to_vec(), self.flight_of(generation));
+        let found = self.flights.try_get_with(flight, load).await.map_err(|e| StoreError::clone(&e))?;
+        if let Found::Live(value) = &found {
+            self.fill(key, value, generation).await;
+        }
+        Ok(found)
+    }
+
+    /// Says that a store write to `key` begins. Hold the answer until the write has ended.
+    pub fn writing(&self, key: &[u8]) -> Writing<'_> {
+        let stripe = self.stripe(key);
+        stripe.fetch_add(1, Ordering::SeqCst);
+        Writing(stripe)
+    }
+
+    /// Keeps a value that was just written, given what [`Writing::ended`] answered.
+    pub async fn keep(&self, key: &[u8], value: &Arc<V>, generation: u64) {
+        self.upsert(key, value, generation, Op::Remove).await;
+    }
+
+    /// Forgets `key`, under the same lock as [`L1::keep`]. Call it after [`Writing::ended`].
+    pub async fn forget(&self, key: &[u8]) {
+        self.values.entry_by_ref(key).and_compute_with(|_| async { Op::Remove }).await;
+    }
+
+    async fn fill(&self, key: &[u8], value: &Arc<V>, generation: u64) {
+        self.upsert(key, value, generation, Op::Nop).await;
+    }
+
+    /// Puts `value` in unless something newer is there; does `otherwise` when the generation is
+    /// another than `generation`.
+    async fn upsert(&self, key: &[u8], value: &Arc<V>, generation: u64, otherwise: Op<Arc<V>>) {
+        let stripe = self.stripe(key);
+        self.values
+            .entry_by_ref(key)
+            .and_compute_with(|present| async {
+                let newer = |there: &Arc<V>| there.revision() > value.revision();
+                let is_older = present.is_some_and(|entry| newer(entry.value()));
+                let still = stripe.load(Ordering::SeqCst) == generation;
+                match () {
+                    () if !still && !self.is_off_generation() => otherwise,
+                    () if is_older && !self.is_off_newest() => Op::Nop,
+                    () => Op::Put(Arc::clone(value)),
+                }
+            })
+            .await;
+    }
+
+    fn stripe(&self, key: &[u8]) -> &AtomicU64 {
+        let hash = self.hasher.hash_one(key);
+        let at = usize::try_from(hash % 4096).unwrap_or(0);
+        #[expect(clippy::indexing_slicing, reason = "there are STRIPES = 4096 of them")]
+        &self.stripes[at]
+    }
+}
+
+#[cfg(not(test))]
+impl<V> L1<V> {
+    fn is_off_generation(&self) -> bool {
+        false
+    }
+    fn is_off_newest(&self) -> bool {
+        false
+    }
+    fn is_off_expiry(&self) -> bool {
+        false
+    }
+    fn flight_of(&self, generation: u64) -> u64 {
+        generation
+    }
+}
+
+#[cfg(test)]
+impl<V> L1<V> {
+    fn is_off_generation(&self) -> bool {
+        self.off == Some(Guard::Generation)
+    }
+    fn is_off_newest(&self) -> bool {
+        self.off == Some(Guard::NewestWins)
+    }
+    fn is_off_expiry(&self) -> bool {
+        self.off == Some(Guard::Expiry)
+    }
+    fn flight_of(&self, generation: u64) -> u64 {
+        if self.off == Some(Guard::FlightByGeneration) { 0 } else { generation }
+    }
+}
+
+#[cfg(test)]
+mod tests;

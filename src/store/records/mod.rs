@@ -1,0 +1,166 @@
+//! [`Records`]: typed records over an engine: sealed, cached, written so that a caller who goes
+//! away half-way changes nothing about what L1 holds.
+
+use std::sync::Arc;
+
+use crate::domain::clock::Clock;
+use crate::domain::clock::Timestamp;
+use crate::store::kv::Change;
+use crate::store::kv::Delete;
+use crate::store::kv::Expect;
+use crate::store::kv::Kv;
+use crate::store::kv::Outcome;
+use crate::store::kv::Put;
+use crate::store::kv::Slot;
+use crate::store::kv::StoreError;
+use crate::store::l1::Found;
+use crate::store::l1::L1;
+use crate::store::record::Record;
+use crate::store::seal::Seal;
+
+/// Records of one type.
+#[derive(Debug)]
+pub struct Records<V> {
+    kv: Arc<dyn Kv>,
+    seal: Arc<Seal>,
+    l1: L1<V>,
+    hits: Hits,
+}
+
+/// Called on each look-up: whether L1 had the answer.
+type Hits = Meter;
+
+/// Counts look-ups that L1 answered and those it did not.
+#[derive(Clone, Debug, Default)]
+pub struct Meter {
+    /// Answered from memory.
+    pub hits: prometheus_client::metrics::counter::Counter,
+    /// Asked of the engine.
+    pub misses: prometheus_client::metrics::counter::Counter,
+}
+
+/// What became of a typed write.
+#[derive(Debug)]
+pub enum Written<V> {
+    /// Done, durably.
+    Done(Arc<V>),
+    /// Somebody else was first; read again.
+    Conflict,
+}
+
+impl<V: Record> Records<V> {
+    /// Records in `kv` under `seal`, at most `l1_bytes` of them in memory.
+    pub fn new(kv: Arc<dyn Kv>, seal: Arc<Seal>, l1_bytes: u64, clock: Clock, meter: Meter) -> Self {
+        Self { kv, seal, l1: L1::new(l1_bytes, clock), hits: meter }
+    }
+
+    /// The record under `key`, from memory if it is there.
+    pub async fn get(&self, key: &[u8]) -> Result<Found<V>, StoreError> {
+        if let Some(value) = self.l1.hit(key).await {
+            self.hits.hits.inc();
+            return Ok(Found::Live(value));
+        }
+        self.hits.misses.inc();
+        self.l1.read(key, self.load(key)).await
+    }
+
+    /// The record under `key` as the engine has it, whatever memory says.
+    pub async fn load(&self, key: &[u8]) -> Result<Found<V>, StoreError> {
+        match self.kv.get(key.to_vec()).await? {
+            Some(Slot::Live { revision, expires_at, value }) => {
+                let plain = self.seal.open(V::KIND, key, &value)?;
+                Ok(Found::Live(Arc::new(V::decode(plain.into(), revision, expires_at)?)))
+            }
+            Some(Slot::Gone { how, .. }) => Ok(Found::Gone(how)),
+            None => Ok(Found::Never),
+        }
+    }
+
+    /// Keys' names in an index set.
+    pub async fn members(
+        &self,
+        set: Vec<u8>,
+        after: Option<Vec<u8>>,
+        limit: usize,
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.kv.members(set, after, limit).await
+    }
+
+    /// Writes `value` under `key`. Goes on to its end, L1 included, when the caller goes away: what
+    /// L1 holds must not depend on who is still listening.
+    pub async fn put(
+        self: &Arc<Self>,
+        key: Vec<u8>,
+        mut value: V,
+        expect: Expect,
+        change: Change,
+    ) -> Result<Written<V>, StoreError> {
+        let records = Arc::clone(self);
+        let sealed = self.seal.seal(V::KIND, &key, &value.encode()?)?;
+        let put = Put {
+            key: key.clone(),
+            value: sealed.into(),
+            expires_at: value.expires_at(),
+            expect,
+            change,
+            members: value.members(),
+        };
+        let write = tokio::spawn(async move {
+            let writing = records.l1.writing(&key);
+            let outcome = records.kv.put(put).await;
+            let generation = writing.ended();
+            match outcome {
+                Ok(Outcome::Done(revision)) => {
+                    value.stamp(revision);
+                    let value = Arc::new(value);
+                    records.l1.keep(&key, &value, generation).await;
+                    Ok(Written::Done(value))
+                }
+                Ok(Outcome::Conflict(_)) => {
+                    records.l1.forget(&key).await;
+                    Ok(Written::Conflict)
+                }
+                Err(error) => {
+                    records.l1.forget(&key).await;
+                    Err(error)
+                }
+            }
+        });
+        write.await.map_err(StoreError::failed)?
+    }
+
+    /// Deletes what is under `key`; false when nothing was there.
+    pub async fn delete(self: &Arc<Self>, key: Vec<u8>, expect: Expect) -> Result<bool, StoreError> {
+        let records = Arc::clone(self);
+        let write = tokio::spawn(async move {
+            let writing = records.l1.writing(&key);
+            let outcome = records.kv.delete(Delete { key: key.clone(), expect }).await;
+            writing.ended();
+            records.l1.forget(&key).await;
+            outcome.map(|outcome| matches!(outcome, Outcome::Done(_)))
+        });
+        write.await.map_err(StoreError::failed)?
+    }
+}
+
+/// Fails when `seal` cannot open what this store was sealed with, so that a wrong key ring stops
+/// the start instead of turning every handoff into an error; a new store remembers the ring.
+pub async fn check_ring(kv: &dyn Kv, seal: &Seal) -> Result<(), StoreError> {
+    const KIND: u8 = 0;
+    const KEY: &[u8] = b"ring";
+    if let Some(Slot::Live { value, .. }) = kv.get(KEY.to_vec()).await? {
+        return seal.open(KIND, KEY, &value).map(|_| ());
+    }
+    let put = Put {
+        key: KEY.to_vec(),
+        value: seal.seal(KIND, KEY, b"")?.into(),
+        expires_at: Timestamp::NEVER,
+        expect: Expect::Absent,
+        change: Change::Content,
+        members: Vec::new(),
+    };
+    kv.put(put).await.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests;
