@@ -1,4 +1,6 @@
 //! Baton keeps the handoff of a phone call.
 #![cfg_attr(test, allow(clippy::pedantic, reason = "tests say things plainly"))]
+pub mod config;
 pub mod domain;
 pub mod store;
+pub mod telemetry;

@@ -39,6 +39,7 @@ use crate::store::kv::Pending;
 use crate::store::kv::Put;
 use crate::store::kv::Slot;
 use crate::store::kv::StoreError;
+use crate::telemetry::metrics::StoreMeter;
 
 // Two full groups wait while one is being synced; more would only time out in the queue.
 const QUEUE: usize = 1024;
@@ -55,15 +56,18 @@ pub struct Embedded {
 struct Shared {
     database: writer::Slot,
     writable: AtomicBool,
+    meter: StoreMeter,
 }
 
 impl Embedded {
     /// Opens the store at `path`, a file, and makes it when it is not there.
-    pub fn open(path: &Path, clock: Clock) -> Result<Self, StoreError> {
+    pub fn open(path: &Path, clock: Clock, meter: StoreMeter) -> Result<Self, StoreError> {
+        meter.writable.set(1);
         let database = file::open_or_create(path)?;
         let shared = Arc::new(Shared {
             database: writer::Slot::new(Some(database)),
             writable: AtomicBool::new(true),
+            meter,
         });
         let (queue, jobs) = std::sync::mpsc::sync_channel(QUEUE);
         let writer = Writer {

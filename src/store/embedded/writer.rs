@@ -71,10 +71,13 @@ impl Writer {
     }
 
     fn write(&self, group: Vec<Job>) {
+        let size = group.len();
         match self.commit(|tables, clock| {
             group.iter().map(|job| apply(tables, job, clock)).collect::<Result<Vec<_>, _>>()
         }) {
             Ok(outcomes) => {
+                self.shared.meter.commits.inc();
+                self.shared.meter.writes.inc_by(u64::try_from(size).unwrap_or(0));
                 for (job, outcome) in group.into_iter().zip(outcomes) {
                     job.answer(Ok(outcome));
                 }
@@ -117,7 +120,6 @@ impl Writer {
             })?
         };
         transaction.commit().map_err(file::explain)?;
-        self.shared.writable.store(true, Ordering::Release);
         Ok(done)
     }
 
@@ -125,6 +127,7 @@ impl Writer {
     /// answered with `why`.
     fn recover(&self, why: &StoreError) {
         self.shared.writable.store(false, Ordering::Release);
+        self.shared.meter.writable.set(0);
         tracing::error!(error = %why, "the store cannot be written; trying to reopen it");
         let mut wait = FIRST_RETRY;
         while !self.probe() || !self.reopen() {
@@ -135,6 +138,8 @@ impl Writer {
             }
         }
         self.shared.writable.store(true, Ordering::Release);
+        self.shared.meter.writable.set(1);
+        self.shared.meter.reopened.inc();
         tracing::info!("the store is open again; nothing acknowledged was lost");
     }
 

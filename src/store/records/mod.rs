@@ -17,6 +17,7 @@ use crate::store::l1::Found;
 use crate::store::l1::L1;
 use crate::store::record::Record;
 use crate::store::seal::Seal;
+use crate::telemetry::metrics::LookUps;
 
 /// Records of one type.
 #[derive(Debug)]
@@ -24,19 +25,7 @@ pub struct Records<V> {
     kv: Arc<dyn Kv>,
     seal: Arc<Seal>,
     l1: L1<V>,
-    hits: Hits,
-}
-
-/// Called on each look-up: whether L1 had the answer.
-type Hits = Meter;
-
-/// Counts look-ups that L1 answered and those it did not.
-#[derive(Clone, Debug, Default)]
-pub struct Meter {
-    /// Answered from memory.
-    pub hits: prometheus_client::metrics::counter::Counter,
-    /// Asked of the engine.
-    pub misses: prometheus_client::metrics::counter::Counter,
+    look_ups: LookUps,
 }
 
 /// What became of a typed write.
@@ -50,17 +39,17 @@ pub enum Written<V> {
 
 impl<V: Record> Records<V> {
     /// Records in `kv` under `seal`, at most `l1_bytes` of them in memory.
-    pub fn new(kv: Arc<dyn Kv>, seal: Arc<Seal>, l1_bytes: u64, clock: Clock, meter: Meter) -> Self {
-        Self { kv, seal, l1: L1::new(l1_bytes, clock), hits: meter }
+    pub fn new(kv: Arc<dyn Kv>, seal: Arc<Seal>, l1_bytes: u64, clock: Clock, look_ups: LookUps) -> Self {
+        Self { kv, seal, l1: L1::new(l1_bytes, clock), look_ups }
     }
 
     /// The record under `key`, from memory if it is there.
     pub async fn get(&self, key: &[u8]) -> Result<Found<V>, StoreError> {
         if let Some(value) = self.l1.hit(key).await {
-            self.hits.hits.inc();
+            self.look_ups.hits.inc();
             return Ok(Found::Live(value));
         }
-        self.hits.misses.inc();
+        self.look_ups.misses.inc();
         self.l1.read(key, self.load(key)).await
     }
 

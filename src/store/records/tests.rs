@@ -28,7 +28,7 @@ fn bench() -> Bench {
         Arc::new(ring(&[1])),
         1 << 20,
         clock.clone(),
-        Meter::default(),
+        LookUps::default(),
     );
     let key = handoff_key(&AccountId::default(), &"CA1".parse().unwrap());
     Bench { kv, records: Arc::new(records), clock, key }

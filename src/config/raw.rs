@@ -1,0 +1,90 @@
+//! [`Raw`]: settings as they were written. The doc comments here are what `--help` prints and what
+//! README's table says; a test holds the two together.
+
+use clap::Args;
+
+/// Settings of `baton serve`.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Settings")]
+pub struct Raw {
+    /// Address and port to listen on
+    #[arg(long, env = "BATON_LISTEN", default_value = "127.0.0.1:8080", allow_hyphen_values = true)]
+    pub listen: String,
+    /// Directory of the embedded store and of the keys that Baton makes itself
+    #[arg(long, env = "BATON_DATA_DIR", default_value = "./baton-data")]
+    pub data_dir: String,
+    /// Where handoffs are kept: `embedded`, or `memory` for trials (all is lost at the end)
+    #[arg(long, env = "BATON_STORE", default_value = "embedded")]
+    pub store: String,
+    /// What is logged: a level, or a filter such as `info,baton::access=off`
+    #[arg(long, env = "BATON_LOG", default_value = "info")]
+    pub log: String,
+    /// Memory for hot records, in bytes
+    #[arg(long, env = "BATON_L1_MAX_BYTES", default_value = "134217728", allow_hyphen_values = true)]
+    pub l1_max_bytes: String,
+    /// How long requests are still taken after SIGTERM, with `/readyz` at 503
+    #[arg(long, env = "BATON_DRAIN_SECONDS", default_value = "5", allow_hyphen_values = true)]
+    pub drain_seconds: String,
+    /// Life of a handoff whose writer sends no `ttl_seconds`: 60 to 2592000
+    #[arg(long, env = "BATON_DEFAULT_TTL_SECONDS", default_value = "86400", allow_hyphen_values = true)]
+    pub default_ttl_seconds: String,
+    /// Largest request body, in bytes
+    #[arg(long, env = "BATON_MAX_BODY_BYTES", default_value = "262144", allow_hyphen_values = true)]
+    pub max_body_bytes: String,
+    /// From a request's last byte to its answer, in milliseconds
+    #[arg(long, env = "BATON_REQUEST_TIMEOUT_MS", default_value = "2500", allow_hyphen_values = true)]
+    pub request_timeout_ms: String,
+    /// From the first byte of a request head to its last, in milliseconds
+    #[arg(long, env = "BATON_HEAD_TIMEOUT_MS", default_value = "5000", allow_hyphen_values = true)]
+    pub head_timeout_ms: String,
+    /// From the end of the request head to the end of the body, in milliseconds
+    #[arg(long, env = "BATON_BODY_TIMEOUT_MS", default_value = "5000", allow_hyphen_values = true)]
+    pub body_timeout_ms: String,
+    /// How long an idle connection is kept; longer than your proxy keeps its own
+    #[arg(long, env = "BATON_KEEP_ALIVE_SECONDS", default_value = "75", allow_hyphen_values = true)]
+    pub keep_alive_seconds: String,
+    /// Requests worked on at once; more are refused with 503
+    #[arg(long, env = "BATON_MAX_IN_FLIGHT", default_value = "2048", allow_hyphen_values = true)]
+    pub max_in_flight: String,
+    /// Open connections, as far as the limit on open files allows
+    #[arg(long, env = "BATON_MAX_CONNECTIONS", default_value = "20000", allow_hyphen_values = true)]
+    pub max_connections: String,
+    /// Worker threads; 0 is one a core
+    #[arg(long, env = "BATON_WORKERS", default_value = "0", allow_hyphen_values = true)]
+    pub workers: String,
+    /// The secrets.
+    #[command(flatten)]
+    pub secrets: RawSecrets,
+}
+
+/// Secrets come from the environment or from a file, one of the two. There is no flag that takes a
+/// secret itself: the command line of a process is there for every user of the machine to read.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RawSecrets {
+    /// File with the first admin key: all scopes, all accounts; at least 32 characters
+    #[arg(long, env = "BATON_ADMIN_KEY_FILE")]
+    pub admin_key_file: Option<String>,
+    /// File with the sealing keys: base64 of 32 bytes each, newest first, blanks between
+    #[arg(long, env = "BATON_SEAL_KEYS_FILE")]
+    pub seal_keys_file: Option<String>,
+    /// File with the signing keys: base64 of Ed25519 PKCS#8 each, newest first, blanks between
+    #[arg(long, env = "BATON_SIGNING_KEYS_FILE")]
+    pub signing_keys_file: Option<String>,
+    /// The first admin key itself, from the environment alone.
+    #[arg(skip = from_environment("BATON_ADMIN_KEY"))]
+    pub admin_key: Option<String>,
+    /// The sealing keys themselves, from the environment alone.
+    #[arg(skip = from_environment("BATON_SEAL_KEYS"))]
+    pub seal_keys: Option<String>,
+    /// The signing keys themselves, from the environment alone.
+    #[arg(skip = from_environment("BATON_SIGNING_KEYS"))]
+    pub signing_keys: Option<String>,
+}
+
+/// Secrets that are read from the environment and take no flag: the variable's name.
+pub const SECRETS: [&str; 3] = ["BATON_ADMIN_KEY", "BATON_SEAL_KEYS", "BATON_SIGNING_KEYS"];
+
+fn from_environment(name: &str) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "this is where settings come in")]
+    std::env::var(name).ok()
+}

@@ -1,0 +1,136 @@
+//! Reads secrets: from a variable or from a file, never both.
+
+use std::fs;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::ExposeSecret;
+use secrecy::SecretSlice;
+use secrecy::SecretString;
+
+use crate::config::ADMIN_KEY_CHARACTERS;
+use crate::config::Faults;
+use crate::config::raw::RawSecrets;
+
+/// The secrets, as far as they were given.
+#[derive(Debug, Default)]
+pub(super) struct Secrets {
+    pub(super) admin_key: Option<SecretString>,
+    pub(super) seal_keys: Option<Vec<SecretSlice<u8>>>,
+    pub(super) signing_keys: Option<Vec<SecretSlice<u8>>>,
+}
+
+pub(super) fn read(raw: &RawSecrets, faults: &mut Faults) -> Secrets {
+    let admin_key = given("BATON_ADMIN_KEY", &raw.admin_key, &raw.admin_key_file, faults);
+    let short = |key: &SecretString| key.expose_secret().chars().count() < ADMIN_KEY_CHARACTERS;
+    if admin_key.as_ref().is_some_and(short) {
+        faults.0.push(format!("BATON_ADMIN_KEY must be at least {ADMIN_KEY_CHARACTERS} characters"));
+    }
+    let unprintable = |key: &SecretString| !key.expose_secret().bytes().all(|b| b.is_ascii_graphic());
+    if admin_key.as_ref().is_some_and(unprintable) {
+        faults.0.push(
+            "BATON_ADMIN_KEY must be printable ASCII without blanks: it travels in a header".to_owned(),
+        );
+    }
+    let seal = given("BATON_SEAL_KEYS", &raw.seal_keys, &raw.seal_keys_file, faults);
+    let seal_keys = seal.and_then(|text| {
+        keys("BATON_SEAL_KEYS", "base64 of 32 bytes", &text, faults, |bytes| bytes.len() == 32)
+    });
+    let signing = given("BATON_SIGNING_KEYS", &raw.signing_keys, &raw.signing_keys_file, faults);
+    let signing_keys = signing.and_then(|text| {
+        let name = "BATON_SIGNING_KEYS";
+        keys(name, "base64 of an Ed25519 key in PKCS#8", &text, faults, |bytes| !bytes.is_empty())
+    });
+    Secrets { admin_key, seal_keys, signing_keys }
+}
+
+fn given(
+    name: &str,
+    value: &Option<String>,
+    file: &Option<String>,
+    faults: &mut Faults,
+) -> Option<SecretString> {
+    let text = match (value, file) {
+        (Some(_), Some(_)) => {
+            faults.0.push(format!("{name} and {name}_FILE are both set; give one"));
+            return None;
+        }
+        (Some(value), None) => value.clone(),
+        (None, Some(path)) => match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => {
+                faults.0.push(format!("{name}_FILE {path} cannot be read: {error}"));
+                return None;
+            }
+        },
+        (None, None) => return None,
+    };
+    if text.trim().is_empty() {
+        faults.0.push(format!("{name} is set but empty; unset it or give a value"));
+        return None;
+    }
+    Some(text.trim().to_owned().into())
+}
+
+/// Reads keys separated by blanks or newlines.
+fn keys(
+    name: &str,
+    form: &str,
+    text: &SecretString,
+    faults: &mut Faults,
+    fits: impl Fn(&[u8]) -> bool,
+) -> Option<Vec<SecretSlice<u8>>> {
+    let read = |word: &str| STANDARD.decode(word).ok().filter(|b| fits(b)).map(SecretSlice::from);
+    let keys = text.expose_secret().split_whitespace().map(read).collect::<Option<Vec<_>>>();
+    if keys.is_none() {
+        faults.0.push(format!("{name} must be keys separated by blanks, each {form}"));
+    }
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults_of(raw: &RawSecrets) -> Vec<String> {
+        let mut faults = Faults::default();
+        read(raw, &mut faults);
+        faults.0
+    }
+
+    #[test]
+    fn a_secret_comes_from_one_place_and_is_not_empty() {
+        let both = RawSecrets {
+            admin_key: Some("x".repeat(40)),
+            admin_key_file: Some("/nowhere".into()),
+            seal_keys: Some(" ".into()),
+            signing_keys_file: Some("/nowhere/at/all".into()),
+            ..RawSecrets::default()
+        };
+        let faults = faults_of(&both);
+        assert_eq!(faults.len(), 3, "{faults:?}");
+        assert!(faults[0].contains("both set") && faults[1].contains("empty"));
+        assert!(faults[2].contains("/nowhere/at/all"));
+    }
+
+    #[test]
+    fn a_weak_or_unsendable_admin_key_and_a_short_seal_key_are_refused_without_being_shown() {
+        let weak = RawSecrets {
+            admin_key: Some("hunter2 é".into()),
+            seal_keys: Some("c2hvcnQ=".into()),
+            ..RawSecrets::default()
+        };
+        let faults = faults_of(&weak);
+        assert_eq!(faults.len(), 3, "{faults:?}");
+        assert!(!faults.concat().contains("hunter2") && !faults.concat().contains("c2hvcnQ"));
+    }
+
+    #[test]
+    fn a_ring_of_several_keys_is_read_in_order() {
+        let ring = [[1_u8; 32], [2; 32]].map(|key| STANDARD.encode(key)).join("\n");
+        let raw = RawSecrets { seal_keys: Some(ring), ..RawSecrets::default() };
+        let mut faults = Faults::default();
+        let keys = read(&raw, &mut faults).seal_keys.unwrap();
+        assert_eq!((keys.len(), keys[0].expose_secret()[0]), (2, 1));
+    }
+}

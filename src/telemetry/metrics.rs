@@ -1,0 +1,146 @@
+//! Every metric there is, with what it means. `/metrics` prints these texts.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+// Seconds. A read from memory takes microseconds, a durable write milliseconds, a deadline 2.5 s.
+const LATENCY: [f64; 12] =
+    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 3.0];
+
+/// One combination of route, method and status.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Answered {
+    /// The route's pattern, such as `/v1/handoff_state`.
+    pub route: &'static str,
+    /// The method, or `other`.
+    pub method: &'static str,
+    /// The status.
+    pub status: u16,
+}
+
+/// A route.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Route {
+    /// Its pattern.
+    pub route: &'static str,
+}
+
+/// An error code of the API.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Code {
+    /// The code.
+    pub code: &'static str,
+}
+
+/// What a connection was waiting for when it was closed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Phase {
+    /// `head`, `body`, `write` or `idle`.
+    pub phase: &'static str,
+}
+
+/// A kind of record, and whether memory had it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LookUp {
+    /// `handoff` or `key`.
+    pub record: &'static str,
+    /// `hit` or `miss`.
+    pub outcome: &'static str,
+}
+
+/// Counts look-ups of one kind of record.
+#[derive(Clone, Debug, Default)]
+pub struct LookUps {
+    /// Answered from memory.
+    pub hits: Counter,
+    /// Asked of the engine.
+    pub misses: Counter,
+}
+
+/// What an engine counts.
+#[derive(Clone, Debug, Default)]
+pub struct StoreMeter {
+    /// Durable commits.
+    pub commits: Counter,
+    /// Writes and deletions in them.
+    pub writes: Counter,
+    /// Times the engine had to reopen its file.
+    pub reopened: Counter,
+    /// 1 while writes can be taken.
+    pub writable: Gauge,
+}
+
+/// All metrics of a server.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Answers by route, method and status.
+    pub answered: Family<Answered, Counter>,
+    /// Seconds to an answer, by route.
+    pub latency: Family<Route, Histogram, fn() -> Histogram>,
+    /// Refusals by code.
+    pub refused: Family<Code, Counter>,
+    /// Requests being worked on.
+    pub in_flight: Gauge,
+    /// Connections closed for want of progress.
+    pub closed: Family<Phase, Counter>,
+    look_ups: Family<LookUp, Counter>,
+    /// The engine's own.
+    pub store: StoreMeter,
+}
+
+fn latency() -> Histogram {
+    Histogram::new(LATENCY)
+}
+
+impl Metrics {
+    /// A server's metrics, all at zero.
+    pub fn new(log_lines_dropped: Counter) -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("baton"),
+            answered: Family::default(),
+            latency: Family::new_with_constructor(latency),
+            refused: Family::default(),
+            in_flight: Gauge::default(),
+            closed: Family::default(),
+            look_ups: Family::default(),
+            store: StoreMeter::default(),
+        };
+        let r = &mut metrics.registry;
+        r.register("http_requests", "Answers", metrics.answered.clone());
+        r.register("http_request_duration_seconds", "Seconds to an answer", metrics.latency.clone());
+        r.register("http_refusals", "Refusals by error code", metrics.refused.clone());
+        r.register("http_requests_in_flight", "Requests being worked on", metrics.in_flight.clone());
+        let closed = "Connections closed for want of progress, by what was awaited";
+        r.register("connections_closed", closed, metrics.closed.clone());
+        let look_ups = "Record look-ups, by whether memory had the answer";
+        r.register("record_lookups", look_ups, metrics.look_ups.clone());
+        r.register("store_commits", "Durable commits", metrics.store.commits.clone());
+        r.register("store_writes", "Writes and deletions committed", metrics.store.writes.clone());
+        r.register("store_reopened", "Times the store reopened", metrics.store.reopened.clone());
+        let writable = "1 while the store takes writes, else 0";
+        r.register("store_writable", writable, metrics.store.writable.clone());
+        let dropped = "Log lines dropped because nobody took them";
+        r.register("log_lines_dropped", dropped, log_lines_dropped);
+        metrics
+    }
+
+    /// The counters of look-ups of one kind of record.
+    pub fn look_ups(&self, record: &'static str) -> LookUps {
+        let of = |outcome| self.look_ups.get_or_create(&LookUp { record, outcome }).clone();
+        LookUps { hits: of("hit"), misses: of("miss") }
+    }
+
+    /// The text of `/metrics` (`OpenMetrics` 1.0).
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
