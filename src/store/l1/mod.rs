@@ -161,14 +161,12 @@ impl<V: Record> L1<V> {
         (value.expires_at() > self.clock.now() || self.is_off_expiry()).then_some(value)
     }
 
-    /// The record under `key`, from memory or by `load`. Concurrent callers share one load.
+    /// The record under `key` by `load`, after [`L1::hit`] had none. Concurrent callers share one
+    /// load.
     pub async fn read<F>(&self, key: &[u8], load: F) -> Result<Found<V>, StoreError>
     where
         F: Future<Output = Result<Found<V>, StoreError>>,
     {
-        if let Some(value) = self.hit(key).await {
-            return Ok(Found::Live(value));
-        }
         let generation = self.stripe(key).load(Ordering::SeqCst);
         let flight = (key.to_vec(), self.flight_of(generation));
         let found = self.flights.try_get_with(flight, load).await.map_err(|e| StoreError::clone(&e))?;

@@ -43,10 +43,16 @@ impl<V: Record> Records<V> {
         Self { kv, seal, l1: L1::new(l1_bytes, clock), look_ups }
     }
 
+    /// The record under `key`, if it is in memory.
+    pub async fn cached(&self, key: &[u8]) -> Option<Arc<V>> {
+        let value = self.l1.hit(key).await?;
+        self.look_ups.hits.inc();
+        Some(value)
+    }
+
     /// The record under `key`, from memory if it is there.
     pub async fn get(&self, key: &[u8]) -> Result<Found<V>, StoreError> {
-        if let Some(value) = self.l1.hit(key).await {
-            self.look_ups.hits.inc();
+        if let Some(value) = self.cached(key).await {
             return Ok(Found::Live(value));
         }
         self.look_ups.misses.inc();

@@ -1,0 +1,142 @@
+//! [`KeyDoor`]: API keys and the admin key.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::domain::api_key::ApiKey;
+use crate::domain::api_key::KeyHash;
+use crate::domain::api_key::claimed_id;
+use crate::domain::clock::Clock;
+use crate::domain::principal::Principal;
+use crate::store::kv::StoreError;
+use crate::store::record::StoredKey;
+use crate::store::record::key_key;
+use crate::store::records::Records;
+
+/// Opens to API keys.
+#[derive(Debug)]
+pub struct KeyDoor {
+    keys: Arc<Records<StoredKey>>,
+    admin: KeyHash,
+    admin_principal: Arc<Principal>,
+    clock: Clock,
+}
+
+/// Why a key opens nothing.
+#[derive(Debug, Error)]
+pub enum KeyRefused {
+    /// No such key: never made, revoked, mistyped.
+    #[error("no such key")]
+    Unknown,
+    /// Its time is over.
+    #[error("the key has expired")]
+    Expired,
+    /// It could not be looked up.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl KeyDoor {
+    /// A door that knows `keys` and the admin key by its hash.
+    pub fn new(keys: Arc<Records<StoredKey>>, admin: KeyHash, clock: Clock) -> Self {
+        Self { keys, admin, admin_principal: Arc::new(Principal::admin()), clock }
+    }
+
+    /// Who presents `text`. A revoked key stops opening with the answer to its revocation; on the
+    /// embedded store there is no older copy of it anywhere.
+    pub async fn admit(&self, text: &str) -> Result<Arc<Principal>, KeyRefused> {
+        let presented = KeyHash::of(text);
+        if presented.matches(&self.admin) {
+            return Ok(Arc::clone(&self.admin_principal));
+        }
+        let id = claimed_id(text).ok_or(KeyRefused::Unknown)?;
+        let key = key_key(id);
+        let stored = match self.keys.cached(&key).await {
+            Some(stored) => stored,
+            // Junk is refused by its checksum before the store is asked.
+            None if text.parse::<ApiKey>().is_err() => return Err(KeyRefused::Unknown),
+            None => self.keys.get(&key).await?.live().ok_or(KeyRefused::Unknown)?,
+        };
+        if !stored.record.hash.matches(&presented) {
+            return Err(KeyRefused::Unknown);
+        }
+        match stored.principal.expires_at {
+            Some(end) if end <= self.clock.now() => Err(KeyRefused::Expired),
+            _ => Ok(Arc::clone(&stored.principal)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::account::AccountId;
+    use crate::domain::api_key::KeyRecord;
+    use crate::domain::principal::Projects;
+    use crate::domain::principal::ReadDefaults;
+    use crate::domain::principal::Scope;
+    use crate::store::kv::Change;
+    use crate::store::kv::Expect;
+    use crate::store::memory::Memory;
+    use crate::store::seal::KEY_BYTES;
+    use crate::store::seal::Seal;
+    use crate::telemetry::metrics::LookUps;
+
+    use std::time::Duration;
+
+    const ADMIN: &str = "an admin key of more than 32 characters";
+
+    async fn door_with(expires_in: Option<u64>) -> (KeyDoor, ApiKey, Clock) {
+        let clock = Clock::fixed(crate::domain::clock::Timestamp::from_micros(1));
+        let seal = Seal::new(vec![vec![1; KEY_BYTES].into()]).unwrap();
+        let kv = Arc::new(Memory::new(clock.clone()));
+        let keys = Records::new(kv, Arc::new(seal), 1 << 20, clock.clone(), LookUps::default());
+        let keys = Arc::new(keys);
+        let key = ApiKey::random().unwrap();
+        let record = KeyRecord {
+            id: key.id().clone(),
+            account: AccountId::default(),
+            projects: Projects::All,
+            scopes: vec![Scope::HandoffRead],
+            label: String::new(),
+            created_at: 1,
+            expires_at: expires_in,
+            read_defaults: ReadDefaults::default(),
+            hash: key.hash(),
+        };
+        let stored = StoredKey::new(record);
+        let at = key_key(key.id().as_str());
+        keys.put(at, stored, Expect::Absent, Change::Content).await.unwrap();
+        (KeyDoor::new(keys, KeyHash::of(ADMIN), clock.clone()), key, clock)
+    }
+
+    #[tokio::test]
+    async fn a_key_opens_as_itself_and_the_admin_key_as_admin() {
+        let (door, key, _) = door_with(None).await;
+        assert_eq!(door.admit(key.expose()).await.unwrap().name, key.id().as_str());
+        assert_eq!(door.admit(ADMIN).await.unwrap().name, "admin");
+    }
+
+    #[tokio::test]
+    async fn another_secret_under_a_known_id_opens_nothing() {
+        let (door, key, _) = door_with(None).await;
+        door.admit(key.expose()).await.unwrap();
+        for forged in ["0", "z"].map(|c| format!("{}{c}{}", &key.expose()[..20], &key.expose()[21..])) {
+            if forged != key.expose() {
+                assert!(matches!(door.admit(&forged).await, Err(KeyRefused::Unknown)));
+            }
+        }
+        let (other_door, _, _) = door_with(None).await;
+        assert!(matches!(other_door.admit(key.expose()).await, Err(KeyRefused::Unknown)));
+        assert!(matches!(door.admit("").await, Err(KeyRefused::Unknown)));
+    }
+
+    #[tokio::test]
+    async fn a_key_stops_at_its_end() {
+        let (door, key, clock) = door_with(Some(1_000_001)).await;
+        door.admit(key.expose()).await.unwrap();
+        clock.advance(Duration::from_secs(1));
+        assert!(matches!(door.admit(key.expose()).await, Err(KeyRefused::Expired)));
+    }
+}

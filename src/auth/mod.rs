@@ -1,0 +1,3 @@
+//! Doors: a credential comes in, a [`crate::domain::principal::Principal`] comes out, or nobody.
+
+pub mod api_key;
