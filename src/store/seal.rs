@@ -48,6 +48,18 @@ impl Seal {
         Some(Self { ring })
     }
 
+    /// 32 bytes for `purpose`, the same for the same newest key; they tell nothing about the key.
+    pub fn derive(&self, purpose: &[u8]) -> Result<[u8; 32], StoreError> {
+        let newest = self.ring.first().ok_or_else(|| unreadable("the key ring is empty"))?;
+        let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, b"").extract(newest.bytes.expose_secret());
+        let mut bytes = [0; 32];
+        secret
+            .expand(&[purpose], hkdf::HKDF_SHA256)
+            .and_then(|okm| okm.fill(&mut bytes))
+            .map_err(|_unspecified| unreadable("a key cannot be derived"))?;
+        Ok(bytes)
+    }
+
     /// Seals `plain` as a record of `kind` under `key`.
     pub fn seal(&self, kind: u8, key: &[u8], plain: &[u8]) -> Result<Vec<u8>, StoreError> {
         let newest = self.ring.first().ok_or_else(|| unreadable("the key ring is empty"))?;

@@ -1,0 +1,258 @@
+//! Builds everything once, and runs it until it is told to stop. The only room that knows all
+//! others.
+
+pub mod first_start;
+pub mod shutdown;
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use actix_http::HttpService;
+use actix_server::Server;
+use actix_server::ServerBuilder;
+use actix_service::ServiceFactoryExt;
+use actix_service::fn_service;
+use actix_service::map_config;
+use actix_web::dev::AppConfig;
+use actix_web::middleware::from_fn;
+use actix_web::web::Data;
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tracing_actix_web::TracingLogger;
+
+use crate::app::first_start::Keys as StartKeys;
+use crate::app::first_start::NoKeys;
+use crate::app::shutdown::Stop;
+use crate::auth::api_key::KeyDoor;
+use crate::config::Settings;
+use crate::config::StoreKind;
+use crate::domain::api_key::KeyHash;
+use crate::domain::clock::Clock;
+use crate::domain::handoff::Handoff;
+use crate::http::access::AccessLog;
+use crate::http::connection::Watched;
+use crate::http::edge;
+use crate::http::edge::Edge;
+use crate::http::health::Readiness;
+use crate::http::routes;
+use crate::http::span::RootSpan;
+use crate::service::handoffs::Handoffs;
+use crate::service::keys::Keys;
+use crate::store::embedded::Embedded;
+use crate::store::kv::Kv;
+use crate::store::kv::StoreError;
+use crate::store::memory::Memory;
+use crate::store::record::StoredKey;
+use crate::store::records::Records;
+use crate::store::records::check_ring;
+use crate::telemetry::logging::Sink;
+use crate::telemetry::metrics::Metrics;
+
+use secrecy::ExposeSecret;
+
+/// The embedded store's file in the data directory.
+pub const STORE_FILE: &str = "baton.redb";
+// Files that are not connections: the store, the log, the listener, threads' own.
+const FILES_KEPT_BACK: u64 = 64;
+// Memory for keys in use; a key takes a kilobyte.
+const KEYS_L1_BYTES: u64 = 8 << 20;
+// What in-flight requests may still take once the listener is closed; they have their own deadline.
+const FINISH: Duration = Duration::from_secs(10);
+
+/// Why a server did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// It cannot listen.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, #[source] io::Error),
+    /// The data directory cannot be used.
+    #[error("cannot use the data directory {0}: {1}")]
+    DataDir(String, #[source] io::Error),
+    /// Its keys cannot be had.
+    #[error(transparent)]
+    Keys(#[from] NoKeys),
+    /// The store does not open.
+    #[error("cannot open the store: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// A server that is bound and built, and not yet running.
+#[derive(Debug)]
+pub struct App {
+    listener: TcpListener,
+    settings: Settings,
+    edge: Data<Edge>,
+    readiness: Data<Readiness>,
+    handoffs: Data<Handoffs>,
+    keys: Data<Keys>,
+    metrics: Arc<Metrics>,
+    start_keys: StartKeys,
+}
+
+impl App {
+    /// Binds, opens and builds. Blocks; opening a store takes milliseconds.
+    pub fn build(settings: Settings, clock: Clock, log: Sink) -> Result<Self, StartError> {
+        // First, so that a second server finds the port taken before it touches the store.
+        let listener = listen(settings.listen)?;
+        fs::create_dir_all(&settings.data_dir)
+            .map_err(|why| StartError::DataDir(settings.data_dir.display().to_string(), why))?;
+        let start_keys = StartKeys::find_or_make(&settings)?;
+        let metrics = Arc::new(Metrics::new(log.dropped()));
+        let kv: Arc<dyn Kv> = match settings.store {
+            StoreKind::Memory => Arc::new(Memory::new(clock.clone())),
+            StoreKind::Embedded => {
+                let file = settings.data_dir.join(STORE_FILE);
+                Arc::new(Embedded::open(&file, clock.clone(), metrics.store.clone())?)
+            }
+        };
+        let seal = Arc::new(start_keys.seal()?);
+        block_on(check_ring(kv.as_ref(), &seal))?;
+        let records = Records::<Handoff>::new(
+            Arc::clone(&kv),
+            Arc::clone(&seal),
+            settings.l1_max_bytes,
+            clock.clone(),
+            metrics.look_ups("handoff"),
+        );
+        let key_records = Arc::new(Records::<StoredKey>::new(
+            Arc::clone(&kv),
+            Arc::clone(&seal),
+            KEYS_L1_BYTES,
+            clock.clone(),
+            metrics.look_ups("key"),
+        ));
+        let admin = KeyHash::of(start_keys.admin_key.expose_secret());
+        let edge = Edge {
+            limits: settings.edge.clone(),
+            keys: KeyDoor::new(Arc::clone(&key_records), admin, clock.clone()),
+            metrics: Arc::clone(&metrics),
+            access: AccessLog::new(log, &seal.derive(b"baton access log ids")?),
+            clock: clock.clone(),
+            in_flight: AtomicUsize::new(0),
+        };
+        let ttl = settings.default_ttl_seconds;
+        Ok(Self {
+            listener,
+            edge: Data::new(edge),
+            readiness: Data::new(Readiness { draining: AtomicBool::new(false), store: kv }),
+            handoffs: Data::new(Handoffs::new(Arc::new(records), clock.clone(), ttl)),
+            keys: Data::new(Keys::new(key_records, clock)),
+            metrics,
+            start_keys,
+            settings,
+        })
+    }
+
+    /// Where it listens; the real port when it was asked for port 0.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap_or(self.settings.listen)
+    }
+
+    /// The keys it starts with.
+    pub fn start_keys(&self) -> &StartKeys {
+        &self.start_keys
+    }
+
+    /// Serves until `stop`: then `/readyz` turns 503 while requests are still taken for the drain
+    /// time, in-flight requests finish, queued writes are committed, and it returns.
+    pub async fn run(self, stop: Stop) -> io::Result<()> {
+        let readiness = self.readiness.clone();
+        let drain = self.settings.drain;
+        let server = self.serve()?;
+        let handle = server.handle();
+        let stopping = async {
+            let at_once = stop.asked().await;
+            readiness.draining.store(true, Ordering::Release);
+            if !at_once {
+                tracing::info!(seconds = drain.as_secs(), "asked to stop; still taking requests");
+                tokio::time::sleep(drain).await;
+            }
+            handle.stop(true).await;
+        };
+        // The server future ends when `stop` above is done with it, or on a fault of its own.
+        let (outcome, ()) = tokio::join!(server, stopping);
+        let store = Arc::clone(&readiness.store);
+        let closed = tokio::task::spawn_blocking(move || store.close()).await;
+        tracing::info!("stopped; everything acknowledged is stored");
+        outcome.and(closed.map_err(io::Error::other))
+    }
+
+    /// What `HttpServer` does, with a stream of our own between socket and actix.
+    fn serve(self) -> io::Result<Server> {
+        let limits = self.settings.edge.clone();
+        let builder = ServerBuilder::new()
+            .workers(limits.workers)
+            .max_concurrent_connections(connections(&limits).div_ceil(limits.workers))
+            .shutdown_timeout(FINISH.as_secs())
+            .disable_signals();
+        let shutdown = builder.graceful_shutdown_signal();
+        let Self { listener, edge, readiness, handoffs, keys, metrics, .. } = self;
+        let server = builder.listen("baton", listener, move || {
+            let app = actix_web::App::new()
+                .app_data(edge.clone())
+                .app_data(readiness.clone())
+                .app_data(handoffs.clone())
+                .app_data(keys.clone())
+                .configure(routes::mount)
+                .wrap(from_fn(edge::around))
+                .wrap(TracingLogger::<RootSpan>::new());
+            let shutdown = shutdown.clone();
+            let http = HttpService::build()
+                .graceful_shutdown_signal(move || {
+                    let signal = shutdown.clone();
+                    async move { signal.notified().await }
+                })
+                .keep_alive(limits.keep_alive)
+                .client_request_timeout(limits.head_timeout)
+                .client_disconnect_timeout(Duration::from_secs(1))
+                .h1_allow_half_closed(false)
+                .on_connect_ext(|stream: &Watched, extensions| {
+                    extensions.insert(stream.connection());
+                })
+                .h1(map_config(app, |_| AppConfig::default()));
+            let (limits, metrics) = (limits.clone(), Arc::clone(&metrics));
+            fn_service(move |stream: TcpStream| {
+                let watched = stream.set_nodelay(true).and_then(|()| stream.peer_addr());
+                let watched = watched.map(|peer| (stream, peer));
+                let (limits, metrics) = (limits.clone(), Arc::clone(&metrics));
+                async move {
+                    // A client that is gone already has nothing to be told.
+                    let (stream, peer) = watched.map_err(|_gone| ())?;
+                    Ok((Watched::new(stream, &limits, metrics), Some(peer)))
+                }
+            })
+            .and_then(http.map_err(|_connection_error| ()))
+        })?;
+        Ok(server.run())
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let listener = TcpListener::bind(address).map_err(|why| StartError::Listen(address, why))?;
+    listener.set_nonblocking(true).map_err(|why| StartError::Listen(address, why))?;
+    Ok(listener)
+}
+
+/// As many connections as are wanted and as the limit on open files allows, once raised as far as
+/// it goes.
+fn connections(limits: &crate::config::Edge) -> usize {
+    use rustix::process::Resource::Nofile;
+    let mut files = rustix::process::getrlimit(Nofile);
+    files.current = files.maximum;
+    // A limit that cannot be raised is the limit.
+    let _ = rustix::process::setrlimit(Nofile, files);
+    let allowed = rustix::process::getrlimit(Nofile).current.unwrap_or(u64::MAX);
+    let spare = allowed.saturating_sub(FILES_KEPT_BACK).max(1);
+    limits.max_connections.min(usize::try_from(spare).unwrap_or(usize::MAX))
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    actix_web::rt::System::new().block_on(future)
+}

@@ -1,0 +1,75 @@
+//! What commands that talk to a running server share.
+
+use std::fs;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::cli::Failure;
+use crate::telemetry::outbound;
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Which server, and who is asking.
+#[derive(clap::Args, Debug)]
+pub(super) struct Server {
+    /// Where the server is
+    #[arg(long, env = "BATON_URL", default_value = "http://127.0.0.1:8080", global = true)]
+    url: String,
+    /// File with the API key to use; or set BATON_API_KEY
+    #[arg(long, env = "BATON_API_KEY_FILE", global = true)]
+    api_key_file: Option<String>,
+}
+
+impl Server {
+    /// Sends a request and answers its JSON; a refusal is a failure in the server's own words.
+    pub(super) fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
+        let key = self.key()?;
+        let url = format!("{}{path}", self.url.trim_end_matches('/'));
+        actix_web::rt::System::new().block_on(async {
+            let client = outbound::client(LIMIT).map_err(|why| Failure::Failed(why.to_string()))?;
+            let mut request = client.request(method, &url).header("x-api-key", key).query(query);
+            if let Some(body) = body {
+                request = request.json(body);
+            }
+            let unreachable = |why: reqwest::Error| {
+                Failure::Failed(format!("cannot reach {url}: {}. Is `baton serve` running there? Set BATON_URL", why.without_url()))
+            };
+            let answer = request.send().await.map_err(unreachable)?;
+            let status = answer.status();
+            let text = answer.text().await.map_err(unreachable)?;
+            let json: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
+            if status.is_success() {
+                return Ok(json);
+            }
+            let told = json.get("error_message").and_then(Value::as_str).unwrap_or("no explanation");
+            Err(Failure::Failed(format!("{status}: {told}")))
+        })
+    }
+
+    fn key(&self) -> Result<String, Failure> {
+        #[expect(clippy::disallowed_methods, reason = "a client's one secret; it has no flag")]
+        let given = std::env::var("BATON_API_KEY").ok();
+        let key = match (given, &self.api_key_file) {
+            (Some(_), Some(_)) => {
+                let both = "BATON_API_KEY and BATON_API_KEY_FILE are both set; give one";
+                return Err(Failure::Usage(both.to_owned()));
+            }
+            (Some(key), None) => key,
+            (None, Some(file)) => fs::read_to_string(file)
+                .map_err(|why| Failure::Usage(format!("cannot read {file}: {why}")))?,
+            (None, None) => {
+                let none = "no API key: set BATON_API_KEY, or BATON_API_KEY_FILE=./baton-data/admin.key";
+                return Err(Failure::Usage(none.to_owned()));
+            }
+        };
+        Ok(key.trim().to_owned())
+    }
+}

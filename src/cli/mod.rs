@@ -1,0 +1,119 @@
+//! What an operator types. Answers go to standard output, the log and complaints to standard error;
+//! exit 0 is done, 1 failed, 64 asked for wrongly.
+
+mod client;
+mod key;
+mod serve;
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::Subcommand;
+
+use crate::config::raw::Raw;
+
+/// Asked for wrongly (`sysexits.h`, EX_USAGE).
+const USAGE: u8 = 64;
+
+/// Keeps the context of a phone call between a voice agent and Twilio Flex
+#[derive(Debug, Parser)]
+#[command(name = "baton", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server. With no settings at all it keeps everything in ./baton-data
+    #[command(after_help = serve::SECRETS_HELP)]
+    Serve(Box<Raw>),
+    /// Make, list and revoke API keys of a running server
+    Key(key::Args),
+}
+
+/// Why a command was not carried out.
+#[derive(Debug)]
+enum Failure {
+    /// Asked for wrongly.
+    Usage(String),
+    /// Tried, and failed.
+    Failed(String),
+}
+
+/// Runs the command that was typed.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(complaint) => {
+            // clap prints help to standard output and complaints to standard error by itself.
+            let _ = complaint.print();
+            return if complaint.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    let done = match cli.command {
+        Command::Serve(raw) => serve::run(&raw),
+        Command::Key(args) => key::run(args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(why)) => {
+            complain(&why);
+            ExitCode::from(USAGE)
+        }
+        Err(Failure::Failed(why)) => {
+            complain(&why);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the one place where commands answer")]
+fn say(text: impl Display) {
+    println!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "the one place where commands complain")]
+fn complain(text: impl Display) {
+    eprintln!("baton: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::config::raw::SECRETS;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    /// README's table of settings is `baton serve --help`, row by row.
+    #[test]
+    fn readme_lists_every_setting_with_its_default() {
+        let readme = include_str!("../../README.md");
+        let mut command = Cli::command();
+        command.build();
+        let serve = command.find_subcommand("serve").unwrap();
+        let mut rows = 0;
+        for argument in serve.get_arguments() {
+            let Some(variable) = argument.get_env().and_then(|name| name.to_str()) else { continue };
+            let flag = argument.get_long().unwrap();
+            let default = argument.get_default_values().first().map(|v| v.to_string_lossy());
+            let default = default.map(|value| format!("`{value}`")).unwrap_or_default();
+            let help = argument.get_help().unwrap();
+            let row = format!("| `{variable}` | `--{flag}` | {default} | {help} |");
+            assert!(readme.contains(&row), "README lacks the row:\n{row}");
+            rows += 1;
+        }
+        for secret in SECRETS {
+            assert!(readme.contains(&format!("| `{secret}` |")), "README lacks {secret}");
+            rows += 1;
+        }
+        let in_readme = readme.lines().filter(|line| line.starts_with("| `BATON_")).count();
+        assert_eq!(in_readme, rows, "README lists settings that are not there");
+    }
+}

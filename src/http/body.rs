@@ -1,0 +1,195 @@
+//! Reading request bodies: bounded in size and time, and only for a caller whom the gate let in.
+
+use std::fmt;
+
+use actix_web::FromRequest;
+use actix_web::HttpRequest;
+use actix_web::dev::Payload;
+use actix_web::http::header;
+use actix_web::web;
+use actix_web::web::Bytes;
+use actix_web::web::Data;
+use serde::Deserializer;
+use serde::de::MapAccess;
+use serde::de::Visitor;
+use serde_json::value::RawValue;
+
+use crate::domain::data;
+use crate::domain::data::BadData;
+use crate::domain::data::Problem;
+use crate::http::edge::Edge;
+use crate::http::error::ApiError;
+use crate::http::error::Code;
+use crate::http::gate;
+use crate::http::request::RequestState;
+use crate::http::request::Stage;
+
+type LocalFuture<T> = std::pin::Pin<Box<dyn Future<Output = T>>>;
+
+/// A whole request body, as it came.
+#[derive(Debug)]
+pub(super) struct Body(pub(super) Bytes);
+
+impl FromRequest for Body {
+    type Error = ApiError;
+    type Future = LocalFuture<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let edge = request.app_data::<Data<Edge>>().cloned();
+        let state = RequestState::of(request);
+        let length = request.headers().get(header::CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+        let payload = web::Payload::from_request(request, payload);
+        Box::pin(async move {
+            // Not let in, not read.
+            let (edge, state) = edge.zip(state).ok_or_else(gate::missing)?;
+            state.principal.get().ok_or_else(gate::missing)?;
+            let limits = &edge.limits;
+            if length.is_some_and(|length: u64| length > limits.max_body_bytes as u64) {
+                return Err(too_large(limits.max_body_bytes));
+            }
+            let payload = payload.await.map_err(|_infallible| cut_short())?;
+            state.wait_for(Stage::Body, limits.body_timeout);
+            let bytes = payload.to_bytes_limited(limits.max_body_bytes).await;
+            state.wait_for(Stage::Work, limits.request_timeout);
+            match bytes {
+                Ok(Ok(bytes)) => Ok(Self(bytes)),
+                Ok(Err(_)) => Err(cut_short()),
+                Err(_) => Err(too_large(limits.max_body_bytes)),
+            }
+        })
+    }
+}
+
+fn too_large(limit: usize) -> ApiError {
+    ApiError::new(
+        Code::BodyTooLarge,
+        format!("The body is larger than {limit} bytes; nothing was stored. Keep large objects elsewhere and hand over a link"),
+    )
+}
+
+fn cut_short() -> ApiError {
+    ApiError::new(Code::InvalidJson, "The body ended before it was complete; nothing was stored")
+}
+
+/// The members of a JSON object, in order, each as the bytes that came.
+#[derive(Debug)]
+pub(super) struct Members<'b>(Vec<(String, &'b RawValue)>);
+
+impl<'b> Members<'b> {
+    /// Reads a body that must be one object. `pointer` is where it stands, for messages.
+    pub(super) fn of_body(body: &'b [u8]) -> Result<Self, ApiError> {
+        let text = std::str::from_utf8(body).map_err(|error| {
+            let at = error.valid_up_to();
+            ApiError::new(Code::InvalidUtf8, format!("The body is not UTF-8: byte {at} cannot be read"))
+        })?;
+        if serde_json::from_str::<&RawValue>(text).is_ok() && !text.trim_ascii_start().starts_with('{') {
+            let message = "The body must be a JSON object, such as {\"data\":{…}}";
+            return Err(ApiError::new(Code::NotAnObject, message));
+        }
+        Self::read(text, "")
+    }
+
+    fn read(text: &'b str, pointer: &str) -> Result<Self, ApiError> {
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let members = reader.deserialize_map(Collect).and_then(|members| reader.end().map(|()| members));
+        let members = members.map_err(|error| {
+            let text = error.to_string();
+            let deep = text.contains("recursion limit");
+            let code = if deep { Code::TooDeep } else { Code::InvalidJson };
+            ApiError::new(code, format!("Not valid JSON: {text}"))
+        })?;
+        for (at, (name, _)) in members.iter().enumerate() {
+            if members.iter().take(at).any(|(before, _)| before == name) {
+                return Err(ApiError::new(
+                    Code::DuplicateKey,
+                    format!("A key is given twice at {pointer}/{}; readers would disagree about which one counts", escaped(name)),
+                ));
+            }
+        }
+        Ok(Self(members))
+    }
+
+    /// A member that is there and not null.
+    pub(super) fn get(&self, name: &str) -> Option<&'b RawValue> {
+        let found = self.0.iter().find(|(key, _)| key == name).map(|(_, value)| *value);
+        found.filter(|value| value.get() != "null")
+    }
+
+    /// A member that is an object, at `pointer`.
+    pub(super) fn object(&self, name: &str, pointer: &str) -> Result<Members<'b>, ApiError> {
+        let missing = || invalid_at(pointer, "must be an object");
+        let value = self.get(name).filter(|value| value.get().starts_with('{')).ok_or_else(missing)?;
+        Self::read(value.get(), pointer)
+    }
+
+    /// A member's text.
+    pub(super) fn text(&self, name: &str) -> Result<Option<String>, ApiError> {
+        let read = |value: &RawValue| {
+            serde_json::from_str(value.get()).map_err(|_wrong_type| invalid_at(&format!("/{name}"), "must be a string"))
+        };
+        self.get(name).map(read).transpose()
+    }
+
+    /// A member that is parsed from text.
+    pub(super) fn parsed<T>(&self, name: &str) -> Result<Option<T>, ApiError>
+    where
+        T: std::str::FromStr,
+        T::Err: fmt::Display,
+    {
+        let text = self.text(name)?;
+        text.map(|text| text.parse().map_err(|why| invalid_at(&format!("/{name}"), why))).transpose()
+    }
+
+    /// Refuses members that are not among `known`.
+    pub(super) fn only(&self, known: &[&str]) -> Result<(), ApiError> {
+        match self.0.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            None => Ok(()),
+            Some((name, _)) => {
+                let (name, known) = (escaped(name), known.join(", "));
+                let message = format!("The body's member /{name} is not known; known are: {known}");
+                Err(ApiError::new(Code::UnknownParameter, message))
+            }
+        }
+    }
+}
+
+/// Checks what is to be kept as `data`, at `pointer` of the body.
+pub(super) fn check_data(value: &RawValue, pointer: &str) -> Result<(), ApiError> {
+    data::check(value.get()).map_err(|BadData { pointer: below, problem }| {
+        let code = match problem {
+            Problem::NotAnObject => Code::NotAnObject,
+            Problem::DuplicateKey => Code::DuplicateKey,
+            Problem::TooDeep => Code::TooDeep,
+            Problem::Syntax(_) => Code::InvalidJson,
+        };
+        ApiError::new(code, format!("At {pointer}{below}: {problem}; nothing was stored"))
+    })
+}
+
+/// A member of the wrong type or out of range.
+pub(super) fn invalid_at(pointer: &str, why: impl fmt::Display) -> ApiError {
+    ApiError::new(Code::InvalidParameter, format!("The body's member {pointer} {why}"))
+}
+
+fn escaped(name: &str) -> String {
+    name.chars().take(64).collect::<String>().replace('~', "~0").replace('/', "~1")
+}
+
+struct Collect;
+
+impl<'de> Visitor<'de> for Collect {
+    type Value = Vec<(String, &'de RawValue)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(members)
+    }
+}

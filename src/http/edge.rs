@@ -1,0 +1,270 @@
+//! The edge: what happens to every request, once, before and after its handler.
+//!
+//! In order: a correlation id; a place among the requests in flight, or 503 at once (probes are
+//! exempt); no compressed bodies; the gate; the handler, within its deadline; one envelope for every
+//! refusal; headers, metrics and the access line.
+
+use std::future::Future;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Instant;
+
+use actix_web::Error;
+use actix_web::HttpMessage;
+use actix_web::HttpResponse;
+use actix_web::body::BoxBody;
+use actix_web::dev::ServiceRequest;
+use actix_web::dev::ServiceResponse;
+use actix_web::error::InternalError;
+use actix_web::http::Method;
+use actix_web::http::header;
+use actix_web::http::header::HeaderName;
+use actix_web::http::header::HeaderValue;
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use tracing_actix_web::RequestId;
+
+use crate::auth::api_key::KeyDoor;
+use crate::config;
+use crate::domain::clock::Clock;
+use crate::http::access::AccessLog;
+use crate::http::access::Happened;
+use crate::http::connection::Connection;
+use crate::http::error::ApiError;
+use crate::http::error::Code;
+use crate::http::gate;
+use crate::http::gate::Door;
+use crate::http::request::RequestState;
+use crate::http::request::Stage;
+use crate::http::routes;
+use crate::telemetry::metrics::Answered;
+use crate::telemetry::metrics::Code as CodeLabel;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::Route;
+
+/// On every answer; the same id stands in the log and, on a refusal, in `error_id`.
+pub const CORRELATION_ID: &str = "x-polyai-correlation-id";
+
+/// What the edge works with, shared by all workers.
+#[derive(Debug)]
+pub struct Edge {
+    /// Limits.
+    pub limits: config::Edge,
+    /// The door for keys.
+    pub keys: KeyDoor,
+    /// Where it counts.
+    pub metrics: Arc<Metrics>,
+    /// Where it writes lines.
+    pub access: AccessLog,
+    /// What time it is.
+    pub clock: Clock,
+    /// Requests being worked on.
+    pub in_flight: AtomicUsize,
+}
+
+/// A place among the requests in flight.
+struct Place<'e>(&'e Edge);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.metrics.in_flight.dec();
+    }
+}
+
+/// The middleware around everything.
+pub async fn around(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let started = Instant::now();
+    let Some(edge) = request.app_data::<Data<Edge>>().cloned() else {
+        return Err(ApiError::new(Code::Internal, "The server was put together wrongly").into());
+    };
+    let route = routes::find(request.path());
+    let method = method_label(request.method());
+    let correlation_id = correlation_id(&request);
+    let state = Rc::new(RequestState::new(correlation_id, edge.limits.request_timeout));
+    request.extensions_mut().insert(Rc::clone(&state));
+    let connection = request.conn_data::<Rc<Connection>>().cloned();
+    if let Some(connection) = &connection {
+        connection.request_begins();
+    }
+
+    let outcome = edge.answer(route, &state, request, next).await;
+
+    if let Some(connection) = &connection {
+        connection.request_ends();
+    }
+    let (mut outcome, code) = settle(outcome, &state);
+    let answer = match &mut outcome {
+        Ok(answered) => answered.response_mut(),
+        Err((_, answer)) => answer,
+    };
+    finish(answer, &state);
+    let happened = Happened {
+        at: edge.clock.now(),
+        method,
+        route: route.map_or("unmatched", |route| route.path),
+        status: answer.status().as_u16(),
+        code: code.map(Code::as_str),
+        took: started.elapsed(),
+    };
+    edge.record(&state, &happened);
+    outcome.map_err(|(code, answer)| InternalError::from_response(code, answer).into())
+}
+
+impl Edge {
+    async fn answer(
+        &self,
+        route: Option<&'static routes::Route>,
+        state: &RequestState,
+        request: ServiceRequest,
+        next: Next<BoxBody>,
+    ) -> Result<ServiceResponse<BoxBody>, Error> {
+        let _place = match route {
+            Some(route) if route.probe => None,
+            _ => Some(self.place()?),
+        };
+        refuse_encodings(&request)?;
+        // Outside the table only the 404 is reached, and that needs nobody's leave; a handler that
+        // was mounted without a row refuses by itself, for it finds no principal.
+        let door = route.map_or(Door::Open, |route| route.door);
+        let work = async {
+            if let Some(principal) = gate::admit(door, &self.keys, &request).await? {
+                // Set once, here; a request has one state.
+                let _ = state.principal.set(principal);
+            }
+            next.call(request).await
+        };
+        match within(state, work).await {
+            Ok(answered) => answered,
+            Err(Stage::Body) => Err(body_too_slow().into()),
+            Err(Stage::Work) => Err(ApiError::new(
+                Code::DeadlineExceeded,
+                "The store did not answer in time. A write may or may not have been stored: send it again, the same content is stored once",
+            )
+            .into()),
+        }
+    }
+
+    fn place(&self) -> Result<Place<'_>, ApiError> {
+        self.metrics.in_flight.inc();
+        let place = Place(self);
+        if self.in_flight.fetch_add(1, Ordering::Relaxed) >= self.limits.max_in_flight {
+            return Err(ApiError::new(Code::Overloaded, "More requests at once than this server takes. Try again"));
+        }
+        Ok(place)
+    }
+
+    fn record(&self, state: &RequestState, happened: &Happened) {
+        let Happened { method, route, status, code, took, .. } = *happened;
+        self.metrics.answered.get_or_create(&Answered { route, method, status }).inc();
+        self.metrics.latency.get_or_create(&Route { route }).observe(took.as_secs_f64());
+        if let Some(code) = code {
+            self.metrics.refused.get_or_create(&CodeLabel { code }).inc();
+        }
+        self.access.record(state, happened);
+    }
+}
+
+/// Runs `work` until the request's deadline. No timer is made when it is done at once, as a read
+/// from memory is.
+async fn within<T>(state: &RequestState, work: impl Future<Output = T>) -> Result<T, Stage> {
+    let mut work = pin!(work);
+    let mut timer = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = work.as_mut().poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        let (deadline, stage) = state.deadline();
+        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        timer.as_mut().poll(cx).map(|()| Err(stage))
+    })
+    .await
+}
+
+/// Gives every refusal the envelope, with the code it was refused with. A refusal that came after
+/// the request was given away has no request to go with.
+#[expect(clippy::type_complexity, reason = "used once, one line below its only caller's")]
+fn settle(
+    outcome: Result<ServiceResponse<BoxBody>, Error>,
+    state: &RequestState,
+) -> (Result<ServiceResponse<BoxBody>, (Code, HttpResponse)>, Option<Code>) {
+    match outcome {
+        Ok(answered) => match answered.response().error().map(refusal) {
+            Some(refusal) => {
+                let (request, _) = answered.into_parts();
+                let answer = refusal.answer(&state.correlation_id);
+                (Ok(ServiceResponse::new(request, answer)), Some(refusal.code))
+            }
+            None => (Ok(answered), None),
+        },
+        Err(error) => {
+            let refusal = refusal(&error);
+            let answer = refusal.answer(&state.correlation_id);
+            (Err((refusal.code, answer)), Some(refusal.code))
+        }
+    }
+}
+
+/// Our own refusal, or a fault: whatever else actix may raise is not for the caller to read.
+fn refusal(error: &Error) -> ApiError {
+    error.as_error::<ApiError>().cloned().unwrap_or_else(|| {
+        tracing::error!(error = %error, "a request failed in a way that has no code");
+        ApiError::new(Code::Internal, "The server failed. Its log says why under this error_id")
+    })
+}
+
+fn finish(answer: &mut HttpResponse, state: &RequestState) {
+    let headers = answer.headers_mut();
+    if let Ok(id) = HeaderValue::try_from(state.correlation_id.as_str()) {
+        headers.insert(HeaderName::from_static(CORRELATION_ID), id);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+}
+
+/// tracing-actix-web's request id, so that traces, logs and answers name a request alike.
+fn correlation_id(request: &ServiceRequest) -> String {
+    let id = request.extensions().get::<RequestId>().copied();
+    id.map_or_else(String::new, |id| id.to_string())
+}
+
+/// A kilobyte of brotli is a gigabyte of memory, and no client of ours compresses requests.
+fn refuse_encodings(request: &ServiceRequest) -> Result<(), ApiError> {
+    let mut encodings = request.headers().get_all(header::CONTENT_ENCODING);
+    if encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        Code::UnsupportedEncoding,
+        "Compressed request bodies are not taken. Send the JSON as it is, without Content-Encoding",
+    )
+    .with(header::ACCEPT_ENCODING, "identity"))
+}
+
+fn body_too_slow() -> ApiError {
+    ApiError::new(Code::BodyTooSlow, "The body did not arrive in time; nothing was stored. Send it again")
+        .with(header::CONNECTION, "close")
+}
+
+fn method_label(method: &Method) -> &'static str {
+    const KNOWN: [(&Method, &str); 6] = [
+        (&Method::GET, "GET"),
+        (&Method::PUT, "PUT"),
+        (&Method::POST, "POST"),
+        (&Method::PATCH, "PATCH"),
+        (&Method::DELETE, "DELETE"),
+        (&Method::HEAD, "HEAD"),
+    ];
+    KNOWN.iter().find(|(known, _)| *known == method).map_or("other", |(_, label)| label)
+}

@@ -1,0 +1,323 @@
+//! [`ApiError`]: the one refusal, in `PolyAI`'s own envelope.
+//!
+//! `{"success":false,"error":…,"error_id":…,"error_code":…,"error_message":…,"data":null}`. The code
+//! is for machines and never changes its meaning; the message is for the person who reads it and
+//! says what to do; the source chain of a failure goes to the log and to nobody else.
+
+use std::fmt;
+
+use actix_web::HttpResponse;
+use actix_web::HttpResponseBuilder;
+use actix_web::ResponseError;
+use actix_web::http::StatusCode;
+use actix_web::http::header;
+use serde::Serialize;
+
+use crate::service::error::Missing;
+use crate::service::error::ServiceError;
+use crate::store::kv::StoreError;
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $status:ident, $title:literal;)+) => {
+        /// Every code there is. `openapi.yaml` lists the same ones; a test holds them together.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Code {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Code {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The code as it stands in `error_code`.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $code,)+ }
+            }
+
+            /// Its status.
+            pub fn status(self) -> StatusCode {
+                match self { $(Self::$name => StatusCode::$status,)+ }
+            }
+
+            /// Its title, `error` in the envelope.
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// No credential.
+    MissingCredentials = "MISSING_CREDENTIALS", UNAUTHORIZED, "Unauthorized";
+    /// A credential that opens nothing.
+    InvalidKey = "INVALID_KEY", UNAUTHORIZED, "Unauthorized";
+    /// A key whose time is over.
+    KeyExpired = "KEY_EXPIRED", UNAUTHORIZED, "Unauthorized";
+    /// More than one credential.
+    AmbiguousCredentials = "AMBIGUOUS_CREDENTIALS", BAD_REQUEST, "Bad Request";
+    /// Basic with a key that may do more than read.
+    BasicNotAllowed = "BASIC_NOT_ALLOWED", FORBIDDEN, "Forbidden";
+    /// A scope is lacking.
+    MissingScope = "MISSING_SCOPE", FORBIDDEN, "Forbidden";
+    /// Another account than the credential's.
+    AccountNotAllowed = "ACCOUNT_NOT_ALLOWED", FORBIDDEN, "Forbidden";
+    /// A project that the credential does not reach.
+    ProjectNotAllowed = "PROJECT_NOT_ALLOWED", FORBIDDEN, "Forbidden";
+    /// A key that would hold more than its maker.
+    GrantTooWide = "GRANT_TOO_WIDE", FORBIDDEN, "Forbidden";
+    /// No `id`.
+    MissingId = "MISSING_ID", BAD_REQUEST, "Bad Request";
+    /// An `id` or `shared_id` that cannot be one.
+    InvalidId = "INVALID_ID", BAD_REQUEST, "Bad Request";
+    /// A parameter or body member of the wrong type or out of range.
+    InvalidParameter = "INVALID_PARAMETER", BAD_REQUEST, "Bad Request";
+    /// A parameter or body member that nothing knows.
+    UnknownParameter = "UNKNOWN_PARAMETER", BAD_REQUEST, "Bad Request";
+    /// Not JSON.
+    InvalidJson = "INVALID_JSON", BAD_REQUEST, "Bad Request";
+    /// Not UTF-8.
+    InvalidUtf8 = "INVALID_UTF8", BAD_REQUEST, "Bad Request";
+    /// `data` is not an object.
+    NotAnObject = "NOT_AN_OBJECT", UNPROCESSABLE_ENTITY, "Unprocessable Entity";
+    /// A key given twice.
+    DuplicateKey = "DUPLICATE_KEY", UNPROCESSABLE_ENTITY, "Unprocessable Entity";
+    /// Nested too deep.
+    TooDeep = "TOO_DEEP", UNPROCESSABLE_ENTITY, "Unprocessable Entity";
+    /// The body is too large.
+    BodyTooLarge = "BODY_TOO_LARGE", PAYLOAD_TOO_LARGE, "Payload Too Large";
+    /// The body came too slowly.
+    BodyTooSlow = "BODY_TOO_SLOW", REQUEST_TIMEOUT, "Request Timeout";
+    /// The body is compressed.
+    UnsupportedEncoding = "UNSUPPORTED_ENCODING", UNSUPPORTED_MEDIA_TYPE, "Unsupported Media Type";
+    /// Nobody wrote the handoff.
+    HandoffNotFound = "HANDOFF_NOT_FOUND", NOT_FOUND, "Not Found";
+    /// The handoff's time is over.
+    HandoffExpired = "HANDOFF_EXPIRED", NOT_FOUND, "Not Found";
+    /// The handoff was erased.
+    HandoffErased = "HANDOFF_ERASED", NOT_FOUND, "Not Found";
+    /// Another project of the account holds the handoff.
+    HandoffInOtherProject = "HANDOFF_IN_OTHER_PROJECT", NOT_FOUND, "Not Found";
+    /// No such key.
+    KeyNotFound = "KEY_NOT_FOUND", NOT_FOUND, "Not Found";
+    /// No such path.
+    PathNotFound = "PATH_NOT_FOUND", NOT_FOUND, "Not Found";
+    /// The path does not take the method.
+    MethodNotAllowed = "METHOD_NOT_ALLOWED", METHOD_NOT_ALLOWED, "Method Not Allowed";
+    /// A write under an id that another project holds.
+    HeldByOtherProject = "HELD_BY_OTHER_PROJECT", CONFLICT, "Conflict";
+    /// `If-Match` or `If-None-Match` does not hold.
+    PreconditionFailed = "PRECONDITION_FAILED", PRECONDITION_FAILED, "Precondition Failed";
+    /// More load than can be carried.
+    Overloaded = "OVERLOADED", SERVICE_UNAVAILABLE, "Service Unavailable";
+    /// The request took too long.
+    DeadlineExceeded = "DEADLINE_EXCEEDED", SERVICE_UNAVAILABLE, "Service Unavailable";
+    /// The store cannot answer.
+    StoreUnavailable = "STORE_UNAVAILABLE", SERVICE_UNAVAILABLE, "Service Unavailable";
+    /// Not ready, or about to stop.
+    NotReady = "NOT_READY", SERVICE_UNAVAILABLE, "Service Unavailable";
+    /// The disk is full.
+    StoreFull = "STORE_FULL", INSUFFICIENT_STORAGE, "Insufficient Storage";
+    /// A fault of Baton's own.
+    Internal = "INTERNAL", INTERNAL_SERVER_ERROR, "Internal Server Error";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A refusal.
+#[derive(Clone, Debug)]
+pub struct ApiError {
+    /// What kind.
+    pub code: Code,
+    /// What to do, for the caller.
+    pub message: String,
+    header: Option<(header::HeaderName, String)>,
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    success: bool,
+    error: &'a str,
+    error_id: &'a str,
+    error_code: &'a str,
+    error_message: &'a str,
+    data: (),
+}
+
+impl ApiError {
+    /// A refusal of `code` that tells the caller `message`.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        let retry = matches!(code.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE);
+        let header = retry.then(|| (header::RETRY_AFTER, "1".to_owned()));
+        Self { code, message: message.into(), header }
+    }
+
+    /// The same with a header that belongs to it.
+    #[must_use]
+    pub fn with(mut self, name: header::HeaderName, value: impl Into<String>) -> Self {
+        self.header = Some((name, value.into()));
+        self
+    }
+
+    /// The answer, with the request's correlation id as `error_id`.
+    pub fn answer(&self, correlation_id: &str) -> HttpResponse {
+        let envelope = Envelope {
+            success: false,
+            error: self.code.title(),
+            error_id: correlation_id,
+            error_code: self.code.as_str(),
+            error_message: &self.message,
+            data: (),
+        };
+        let mut answer = HttpResponseBuilder::new(self.code.status());
+        if let Some((name, value)) = &self.header {
+            answer.insert_header((name.clone(), value.as_str()));
+        }
+        answer.json(envelope)
+    }
+
+    fn of_store(error: &StoreError) -> Self {
+        match error {
+            StoreError::Full => Self::new(
+                Code::StoreFull,
+                "The disk is full; nothing was stored. Free space on the data volume; writes go on by themselves",
+            ),
+            StoreError::Busy => Self::new(
+                Code::Overloaded,
+                "More writes are waiting than can be made durable in time; nothing was stored. Try again",
+            ),
+            StoreError::Unavailable(_) => Self::new(
+                Code::StoreUnavailable,
+                "The store is not available; nothing was stored. Try again",
+            ),
+            StoreError::Failed(_) => {
+                tracing::error!(error = %Chain(error), "the store failed");
+                Self::new(Code::StoreUnavailable, "The store failed; nothing was acknowledged. Try again")
+            }
+            StoreError::Unreadable(_) => {
+                tracing::error!(error = %error, "a stored record cannot be read");
+                Self::new(
+                    Code::Internal,
+                    "What is stored cannot be read. The server's log says why under this error_id",
+                )
+            }
+        }
+    }
+}
+
+/// An error with its sources, for the log.
+struct Chain<'e>(&'e dyn std::error::Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}
+
+impl From<ServiceError> for ApiError {
+    fn from(error: ServiceError) -> Self {
+        match error {
+            ServiceError::MissingScope(scope) => Self::new(
+                Code::MissingScope,
+                format!("This needs a credential with the scope {}", scope.as_str()),
+            ),
+            ServiceError::ForeignAccount => Self::new(
+                Code::AccountNotAllowed,
+                "The request names another account than the credential's. Leave account_id out, or use that account's own key",
+            ),
+            ServiceError::ForeignProject(project) => Self::new(
+                Code::ProjectNotAllowed,
+                format!("The credential does not reach project {project}. Name one of its projects in project_id, or use another key"),
+            ),
+            ServiceError::NoHandoff(missing) => missing.into(),
+            ServiceError::HeldByOtherProject => Self::new(
+                Code::HeldByOtherProject,
+                "Another project of this account holds a handoff under this id. Write it with that project's project_id, or erase it first",
+            ),
+            ServiceError::Precondition(found) => precondition_failed(found),
+            ServiceError::Contended => Self::new(
+                Code::Overloaded,
+                "Too many writers change this handoff at once; nothing was stored. Try again",
+            ),
+            ServiceError::GrantTooWide(what) => Self::new(
+                Code::GrantTooWide,
+                format!("A key cannot hold more than the one that makes it: {what}"),
+            ),
+            ServiceError::NoKey => {
+                Self::new(Code::KeyNotFound, "No such key; `GET /v1/keys` lists those there are")
+            }
+            ServiceError::NoRandom => {
+                tracing::error!("the system's random source failed");
+                Self::new(Code::Internal, "The system's random source failed; no key was made")
+            }
+            ServiceError::Store(error) => Self::of_store(&error),
+        }
+    }
+}
+
+fn precondition_failed(found: Option<u64>) -> ApiError {
+    match found {
+        Some(revision) => ApiError::new(
+            Code::PreconditionFailed,
+            format!("The handoff is at revision {revision} by now. Read it, merge, and write with If-Match: \"{revision}\""),
+        )
+        .with(header::ETAG, format!("\"{revision}\"")),
+        None => ApiError::new(
+            Code::PreconditionFailed,
+            "There is no handoff under this id. Write it without If-Match",
+        ),
+    }
+}
+
+impl From<Missing> for ApiError {
+    fn from(missing: Missing) -> Self {
+        match missing {
+            Missing::NeverWritten => Self::new(
+                Code::HandoffNotFound,
+                "No handoff was written under this id. Check that the agent writes it, under the same id, before this read",
+            ),
+            Missing::Expired => Self::new(
+                Code::HandoffExpired,
+                "The handoff under this id has expired. Write it with a longer ttl_seconds if it is read later than that",
+            ),
+            Missing::Erased => Self::new(Code::HandoffErased, "The handoff under this id was erased"),
+            Missing::InOtherProject => Self::new(
+                Code::HandoffInOtherProject,
+                "The handoff under this id belongs to a project that this key does not reach. Use that project's key",
+            ),
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        Self::of_store(&error)
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code.as_str())
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.code.status()
+    }
+
+    // The edge answers with the correlation id; this is what a refusal that goes round it gets.
+    fn error_response(&self) -> HttpResponse {
+        self.answer("")
+    }
+}

@@ -1,0 +1,168 @@
+//! The gate: who is asking, settled before a body is read. A route that is not in the table, or a
+//! door that is not named here, lets nobody in.
+
+use std::sync::Arc;
+
+use actix_web::dev::ServiceRequest;
+use actix_web::http::Method;
+use actix_web::http::header;
+use actix_web::http::header::HeaderMap;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::auth::api_key::KeyDoor;
+use crate::auth::api_key::KeyRefused;
+use crate::domain::principal::Principal;
+use crate::domain::principal::Scope;
+use crate::http::error::ApiError;
+use crate::http::error::Code;
+
+/// Who may come in by a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Everybody.
+    Open,
+    /// Holders of a key.
+    Key,
+    /// Holders of a key, and on a read also of a read-only key in HTTP Basic, for callers that can
+    /// set no header (a Studio widget's `https://key:SECRET@host/…`).
+    KeyOrBasic,
+    /// Holders of a key with `ops:read`, and this machine.
+    Operator,
+}
+
+const API_KEY: &str = "x-api-key";
+// Set by proxies: the peer is then the proxy, and says nothing about who asks.
+const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+
+/// What a request presents.
+enum Presented {
+    Nothing,
+    Key(String),
+    Basic(String),
+}
+
+/// Lets a request in by `door`, or refuses it. `None` is nobody in particular, where that is
+/// enough.
+pub async fn admit(
+    door: Door,
+    keys: &KeyDoor,
+    request: &ServiceRequest,
+) -> Result<Option<Arc<Principal>>, ApiError> {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let takes_basic = door == Door::KeyOrBasic && reads;
+    let presented = match door {
+        Door::Open => return Ok(None),
+        Door::Operator if is_local(request) && presents_nothing(request.headers()) => return Ok(None),
+        Door::Operator | Door::Key | Door::KeyOrBasic => presented(request.headers())?,
+    };
+    let challenge = |error: ApiError| {
+        // A browser page that calls us would otherwise pop up a password dialog.
+        let asks = takes_basic && !request.headers().contains_key(header::ORIGIN);
+        let scheme = if asks { "Basic realm=\"baton\", charset=\"UTF-8\"" } else { "Bearer" };
+        error.with(header::WWW_AUTHENTICATE, scheme)
+    };
+    let principal = match presented {
+        Presented::Nothing => return Err(challenge(missing())),
+        Presented::Basic(_) if !takes_basic => return Err(basic_not_here()),
+        Presented::Key(key) => keys.admit(&key).await.map_err(|e| challenge(e.into()))?,
+        Presented::Basic(key) => {
+            let principal = keys.admit(&key).await.map_err(|e| challenge(e.into()))?;
+            if principal.scopes.iter().any(|scope| *scope != Scope::HandoffRead) {
+                return Err(basic_not_this_key());
+            }
+            principal
+        }
+    };
+    if door == Door::Operator && !principal.may(Scope::OpsRead) {
+        return Err(ApiError::new(Code::MissingScope, "This needs a credential with the scope ops:read"));
+    }
+    Ok(Some(principal))
+}
+
+fn presents_nothing(headers: &HeaderMap) -> bool {
+    !headers.contains_key(API_KEY) && !headers.contains_key(header::AUTHORIZATION)
+}
+
+fn presented(headers: &HeaderMap) -> Result<Presented, ApiError> {
+    let mut given = headers.get_all(API_KEY).map(|value| (true, value));
+    let mut more = headers.get_all(header::AUTHORIZATION).map(|value| (false, value));
+    let Some((is_key, value)) = given.next().or_else(|| more.next()) else {
+        return Ok(Presented::Nothing);
+    };
+    if given.next().is_some() || more.next().is_some() {
+        return Err(ApiError::new(
+            Code::AmbiguousCredentials,
+            "Send one credential: either x-api-key or Authorization, once",
+        ));
+    }
+    let text = value.to_str().map_err(|_not_ascii| unknown_key())?.trim();
+    if text.is_empty() {
+        return Ok(Presented::Nothing);
+    }
+    if is_key {
+        return Ok(Presented::Key(text.to_owned()));
+    }
+    match text.split_once(' ') {
+        Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => {
+            Ok(Presented::Key(key.trim().to_owned()))
+        }
+        Some((scheme, pair)) if scheme.eq_ignore_ascii_case("basic") => basic(pair.trim()),
+        _ => Err(ApiError::new(
+            Code::InvalidKey,
+            "Authorization must be `Bearer <key>`; or send the key as x-api-key",
+        )
+        .with(header::WWW_AUTHENTICATE, "Bearer")),
+    }
+}
+
+/// The password of HTTP Basic; the user name says nothing.
+fn basic(pair: &str) -> Result<Presented, ApiError> {
+    let bytes = STANDARD.decode(pair).map_err(|_not_base64| unknown_key())?;
+    let text = String::from_utf8(bytes).map_err(|_not_utf8| unknown_key())?;
+    let (_, key) = text.split_once(':').ok_or_else(unknown_key)?;
+    Ok(Presented::Basic(key.to_owned()))
+}
+
+fn is_local(request: &ServiceRequest) -> bool {
+    let forwarded = FORWARDED.iter().any(|name| request.headers().contains_key(*name));
+    !forwarded && request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback())
+}
+
+/// No credential was presented.
+pub fn missing() -> ApiError {
+    ApiError::new(Code::MissingCredentials, "Send an API key as `x-api-key: …` or `Authorization: Bearer …`")
+}
+
+fn unknown_key() -> ApiError {
+    ApiError::new(
+        Code::InvalidKey,
+        "This key opens nothing here: mistyped, revoked, or another server's. `baton key list` shows those there are",
+    )
+}
+
+fn basic_not_here() -> ApiError {
+    ApiError::new(
+        Code::BasicNotAllowed,
+        "HTTP Basic opens only reads of a handoff. Send the key as `x-api-key: …` here",
+    )
+}
+
+fn basic_not_this_key() -> ApiError {
+    ApiError::new(
+        Code::BasicNotAllowed,
+        "A key in a URL ends up in exported flows and logs, so Basic takes only keys whose one scope is handoff:read. Make one: `baton key new --scope handoff:read`",
+    )
+}
+
+impl From<KeyRefused> for ApiError {
+    fn from(refused: KeyRefused) -> Self {
+        match refused {
+            KeyRefused::Unknown => unknown_key(),
+            KeyRefused::Expired => {
+                Self::new(Code::KeyExpired, "This key has expired. Make another: `baton key new`")
+            }
+            KeyRefused::Store(error) => error.into(),
+        }
+    }
+}

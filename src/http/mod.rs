@@ -1,0 +1,17 @@
+//! What the network sees: connections, routes, the gate, answers and refusals. Status codes are
+//! chosen in [`error`] and nowhere else.
+
+pub mod access;
+mod body;
+mod conditional;
+pub mod connection;
+pub mod edge;
+pub mod error;
+mod extract;
+pub mod gate;
+mod handoff_state;
+pub mod health;
+mod keys;
+pub mod request;
+pub mod routes;
+pub mod span;

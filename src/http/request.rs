@@ -1,0 +1,62 @@
+//! [`RequestState`]: what the edge knows of a request and the rooms behind it add to.
+
+use std::cell::Cell;
+use std::cell::OnceCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::HttpMessage;
+use actix_web::HttpRequest;
+use tokio::time::Instant;
+
+use crate::domain::handoff_id::HandoffId;
+use crate::domain::principal::Principal;
+
+/// What a request is waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Its own body.
+    Body,
+    /// Its answer.
+    Work,
+}
+
+/// The state of one request.
+#[derive(Debug)]
+pub struct RequestState {
+    /// `X-PolyAI-Correlation-Id`, formatted once.
+    pub correlation_id: String,
+    /// Who asks, once the gate knows.
+    pub principal: OnceCell<Arc<Principal>>,
+    /// Which handoff it is about, for the access line.
+    pub subject: OnceCell<HandoffId>,
+    deadline: Cell<(Instant, Stage)>,
+}
+
+impl RequestState {
+    /// A request that must be answered within `limit`.
+    pub fn new(correlation_id: String, limit: Duration) -> Self {
+        Self {
+            correlation_id,
+            principal: OnceCell::new(),
+            subject: OnceCell::new(),
+            deadline: Cell::new((Instant::now() + limit, Stage::Work)),
+        }
+    }
+
+    /// The state that the edge gave a request.
+    pub fn of(request: &HttpRequest) -> Option<Rc<Self>> {
+        request.extensions().get::<Rc<Self>>().cloned()
+    }
+
+    /// When it is over, and what it will have been waiting for.
+    pub fn deadline(&self) -> (Instant, Stage) {
+        self.deadline.get()
+    }
+
+    /// From now on it waits for `stage`, `limit` at most.
+    pub fn wait_for(&self, stage: Stage, limit: Duration) {
+        self.deadline.set((Instant::now() + limit, stage));
+    }
+}

@@ -1,0 +1,98 @@
+//! Every route there is: one table for mounting, the gate, `Allow`, metrics, and the test that
+//! holds `openapi.yaml` to it.
+
+use actix_web::HttpRequest;
+use actix_web::HttpResponse;
+use actix_web::guard;
+use actix_web::http::Method;
+use actix_web::http::header;
+use actix_web::web;
+use actix_web::web::ServiceConfig;
+
+use crate::http::error::ApiError;
+use crate::http::error::Code;
+use crate::http::gate::Door;
+use crate::http::handoff_state;
+use crate::http::health;
+use crate::http::keys;
+
+/// A route.
+#[derive(Debug)]
+pub struct Route {
+    /// Its path.
+    pub path: &'static str,
+    /// The methods it takes; `GET` takes `HEAD` too.
+    pub methods: &'static [&'static str],
+    /// Who may come in.
+    pub door: Door,
+    /// Answered under any load.
+    pub probe: bool,
+}
+
+const fn route(path: &'static str, methods: &'static [&'static str], door: Door) -> Route {
+    Route { path, methods, door, probe: false }
+}
+
+const fn probe(path: &'static str, door: Door) -> Route {
+    Route { path, methods: &["GET"], door, probe: true }
+}
+
+/// The table.
+pub static ROUTES: [Route; 6] = [
+    route("/v1/handoff_state", &["GET", "PUT"], Door::KeyOrBasic),
+    route("/v1/keys", &["GET", "POST", "DELETE"], Door::Key),
+    probe("/livez", Door::Open),
+    probe("/readyz", Door::Open),
+    probe("/metrics", Door::Operator),
+    route("/openapi.yaml", &["GET"], Door::Open),
+];
+
+/// The route of a path.
+pub fn find(path: &str) -> Option<&'static Route> {
+    ROUTES.iter().find(|route| route.path == path)
+}
+
+/// Mounts every route.
+pub fn mount(config: &mut ServiceConfig) {
+    let handoff_state = web::resource("/v1/handoff_state")
+        .route(get().to(handoff_state::read))
+        .route(web::put().to(handoff_state::write));
+    let keys = web::resource("/v1/keys")
+        .route(get().to(keys::list))
+        .route(web::post().to(keys::create))
+        .route(web::delete().to(keys::revoke));
+    let open = [
+        web::resource("/livez").route(get().to(health::live)),
+        web::resource("/readyz").route(get().to(health::ready)),
+        web::resource("/metrics").route(get().to(health::metrics)),
+        web::resource("/openapi.yaml").route(get().to(health::openapi)),
+    ];
+    for resource in [handoff_state, keys].into_iter().chain(open) {
+        config.service(resource.default_service(web::to(method_not_allowed)));
+    }
+    config.default_service(web::to(path_not_found));
+}
+
+fn get() -> actix_web::Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
+async fn method_not_allowed(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let methods = find(request.path()).map(|route| route.methods).unwrap_or_default();
+    let with_head = methods.iter().flat_map(|method| match *method {
+        "GET" => ["GET", "HEAD"].as_slice(),
+        _ => std::slice::from_ref(method),
+    });
+    let allow = with_head.copied().collect::<Vec<_>>().join(", ");
+    let message = format!("{} is not taken here; {allow} are", printable(request.method()));
+    Err(ApiError::new(Code::MethodNotAllowed, message).with(header::ALLOW, allow))
+}
+
+async fn path_not_found() -> Result<HttpResponse, ApiError> {
+    Err(ApiError::new(Code::PathNotFound, "No such path; /openapi.yaml lists those there are"))
+}
+
+/// A method as it may stand in a message: it is the caller's own text, and may be long.
+fn printable(method: &Method) -> String {
+    method.as_str().chars().take(20).collect()
+}
