@@ -1,5 +1,5 @@
 //! Baton keeps the handoff of a phone call.
-#![cfg_attr(test, allow(clippy::pedantic, reason = "tests say things plainly"))]
+#![cfg_attr(test, allow(clippy::pedantic, clippy::string_slice, reason = "tests say it plainly"))]
 pub mod app;
 pub mod auth;
 pub mod cli;

@@ -56,7 +56,9 @@ pub enum NoKeys {
     #[error("cannot read or make the key file {0}: {1}")]
     File(PathBuf, #[source] io::Error),
     /// A key's file holds something else.
-    #[error("{0} holds no key of the right form. Restore it from a backup, or give the key by its setting")]
+    #[error(
+        "{0} holds no key of the right form. Restore it from a backup, or give the key by its setting"
+    )]
     Unreadable(PathBuf),
     /// There is a store, and nothing to open it with.
     #[error(
@@ -93,7 +95,8 @@ impl Keys {
             Some(keys) => keys.clone(),
             None => vec![signing_key(folder)?],
         };
-        let is_key = |key: &SecretSlice<u8>| Ed25519KeyPair::from_pkcs8(key.expose_secret()).is_ok();
+        let is_key =
+            |key: &SecretSlice<u8>| Ed25519KeyPair::from_pkcs8(key.expose_secret()).is_ok();
         if !signing_keys.iter().all(is_key) {
             return Err(NoKeys::SigningKey);
         }
@@ -128,7 +131,7 @@ fn seal_key(folder: &Path, store: StoreKind) -> Result<SecretSlice<u8>, NoKeys> 
 fn signing_key(folder: &Path) -> Result<SecretSlice<u8>, NoKeys> {
     let key = folder.join(SIGNING_KEY_FILE);
     let text = find_or_make(&key, || {
-        let pair = Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new());
+        let pair = Ed25519KeyPair::generate_pkcs8(&rand::SystemRandom::new());
         Ok(STANDARD.encode(pair.map_err(|_unspecified| NoKeys::NoRandom)?.as_ref()))
     })?;
     decoded(&text).ok_or(NoKeys::Unreadable(key))
@@ -170,7 +173,9 @@ fn put_in_place(file: &Path, text: &str) -> io::Result<()> {
     let unfinished = file.with_extension(format!("new-{}", std::process::id()));
     let _ = fs::remove_file(&unfinished);
     let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-    out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.sync_all())?;
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.write_all(b"\n"))
+        .and_then(|()| out.sync_all())?;
     // A link, not a rename: it fails when the file is there by now, and that file is then the key.
     let linked = fs::hard_link(&unfinished, file);
     fs::remove_file(&unfinished)?;

@@ -4,10 +4,11 @@
 pub mod first_start;
 pub mod shutdown;
 
-use std::fs;
+use std::fs::DirBuilder;
 use std::io;
 use std::net::SocketAddr;
 use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicUsize;
@@ -101,8 +102,8 @@ impl App {
     pub fn build(settings: Settings, clock: Clock, log: Sink) -> Result<Self, StartError> {
         // First, so that a second server finds the port taken before it touches the store.
         let listener = listen(settings.listen)?;
-        fs::create_dir_all(&settings.data_dir)
-            .map_err(|why| StartError::DataDir(settings.data_dir.display().to_string(), why))?;
+        let private = DirBuilder::new().recursive(true).mode(0o700).create(&settings.data_dir);
+        private.map_err(|why| StartError::DataDir(settings.data_dir.display().to_string(), why))?;
         let start_keys = StartKeys::find_or_make(&settings)?;
         let metrics = Arc::new(Metrics::new(log.dropped()));
         let kv: Arc<dyn Kv> = match settings.store {
@@ -216,7 +217,7 @@ impl App {
                 .on_connect_ext(|stream: &Watched, extensions| {
                     extensions.insert(stream.connection());
                 })
-                .h1(map_config(app, |_| AppConfig::default()));
+                .h1(map_config(app, |()| AppConfig::default()));
             let (limits, metrics) = (limits.clone(), Arc::clone(&metrics));
             fn_service(move |stream: TcpStream| {
                 let watched = stream.set_nodelay(true).and_then(|()| stream.peer_addr());

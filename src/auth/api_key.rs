@@ -122,7 +122,9 @@ mod tests {
     async fn another_secret_under_a_known_id_opens_nothing() {
         let (door, key, _) = door_with(None).await;
         door.admit(key.expose()).await.unwrap();
-        for forged in ["0", "z"].map(|c| format!("{}{c}{}", &key.expose()[..20], &key.expose()[21..])) {
+        for forged in
+            ["0", "z"].map(|c| format!("{}{c}{}", &key.expose()[..20], &key.expose()[21..]))
+        {
             if forged != key.expose() {
                 assert!(matches!(door.admit(&forged).await, Err(KeyRefused::Unknown)));
             }

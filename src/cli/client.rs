@@ -17,7 +17,7 @@ pub(super) struct Server {
     /// Where the server is
     #[arg(long, env = "BATON_URL", default_value = "http://127.0.0.1:8080", global = true)]
     url: String,
-    /// File with the API key to use; or set BATON_API_KEY
+    /// File with the API key to use; or set `BATON_API_KEY`
     #[arg(long, env = "BATON_API_KEY_FILE", global = true)]
     api_key_file: Option<String>,
 }
@@ -40,7 +40,10 @@ impl Server {
                 request = request.json(body);
             }
             let unreachable = |why: reqwest::Error| {
-                Failure::Failed(format!("cannot reach {url}: {}. Is `baton serve` running there? Set BATON_URL", why.without_url()))
+                Failure::Failed(format!(
+                    "cannot reach {url}: {}. Is `baton serve` running there? Set BATON_URL",
+                    why.without_url()
+                ))
             };
             let answer = request.send().await.map_err(unreachable)?;
             let status = answer.status();
@@ -49,7 +52,8 @@ impl Server {
             if status.is_success() {
                 return Ok(json);
             }
-            let told = json.get("error_message").and_then(Value::as_str).unwrap_or("no explanation");
+            let told =
+                json.get("error_message").and_then(Value::as_str).unwrap_or("no explanation");
             Err(Failure::Failed(format!("{status}: {told}")))
         })
     }
@@ -66,7 +70,8 @@ impl Server {
             (None, Some(file)) => fs::read_to_string(file)
                 .map_err(|why| Failure::Usage(format!("cannot read {file}: {why}")))?,
             (None, None) => {
-                let none = "no API key: set BATON_API_KEY, or BATON_API_KEY_FILE=./baton-data/admin.key";
+                let none =
+                    "no API key: set BATON_API_KEY, or BATON_API_KEY_FILE=./baton-data/admin.key";
                 return Err(Failure::Usage(none.to_owned()));
             }
         };

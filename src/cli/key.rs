@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 use reqwest::Method;
+use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 
@@ -86,21 +87,20 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
 
 impl New {
     fn body(&self) -> Value {
-        let mut body = json!({
-            "scopes": self.scopes,
-            "label": self.label,
-            "read_defaults": { "wait": self.wait, "miss": self.miss },
-        });
+        let mut body = Map::new();
+        body.insert("scopes".to_owned(), json!(self.scopes));
+        body.insert("label".to_owned(), json!(self.label));
+        body.insert("read_defaults".to_owned(), json!({ "wait": self.wait, "miss": self.miss }));
         if !self.projects.is_empty() {
-            body["projects"] = json!(self.projects);
+            body.insert("projects".to_owned(), json!(self.projects));
         }
         if let Some(account) = &self.account {
-            body["account_id"] = json!(account);
+            body.insert("account_id".to_owned(), json!(account));
         }
         if let Some(moment) = &self.expires_at {
-            body["expires_at"] = json!(moment);
+            body.insert("expires_at".to_owned(), json!(moment));
         }
-        body
+        Value::Object(body)
     }
 }
 
@@ -140,7 +140,8 @@ fn table(keys: &[Value]) -> String {
     };
     let mut rows = vec![row(["ID", "ACCOUNT", "PROJECTS", "SCOPES", "EXPIRES", "LABEL"])];
     rows.extend(keys.iter().map(|key| {
-        let projects = if key["projects"].is_null() { "all".to_owned() } else { words(key, "projects") };
+        let projects =
+            if key["projects"].is_null() { "all".to_owned() } else { words(key, "projects") };
         let expires = key["expires_at"].as_str().unwrap_or("never");
         let cells = [
             text(key, "key_id"),

@@ -6,6 +6,8 @@ mod key;
 mod serve;
 
 use std::fmt::Display;
+use std::io;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -13,7 +15,7 @@ use clap::Subcommand;
 
 use crate::config::raw::Raw;
 
-/// Asked for wrongly (`sysexits.h`, EX_USAGE).
+/// Asked for wrongly: `EX_USAGE` of `sysexits.h`.
 const USAGE: u8 = 64;
 
 /// Keeps the context of a phone call between a voice agent and Twilio Flex
@@ -69,14 +71,13 @@ pub fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the one place where commands answer")]
+/// Answers on standard output. A reader that has gone away (`baton serve | head -1`) ends nothing.
 fn say(text: impl Display) {
-    println!("{text}");
+    let _ = writeln!(io::stdout(), "{text}");
 }
 
-#[expect(clippy::print_stderr, reason = "the one place where commands complain")]
 fn complain(text: impl Display) {
-    eprintln!("baton: {text}");
+    let _ = writeln!(io::stderr(), "baton: {text}");
 }
 
 #[cfg(test)]
@@ -100,7 +101,9 @@ mod tests {
         let serve = command.find_subcommand("serve").unwrap();
         let mut rows = 0;
         for argument in serve.get_arguments() {
-            let Some(variable) = argument.get_env().and_then(|name| name.to_str()) else { continue };
+            let Some(variable) = argument.get_env().and_then(|name| name.to_str()) else {
+                continue;
+            };
             let flag = argument.get_long().unwrap();
             let default = argument.get_default_values().first().map(|v| v.to_string_lossy());
             let default = default.map(|value| format!("`{value}`")).unwrap_or_default();

@@ -4,7 +4,6 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::app::App;
-use crate::app::first_start::ADMIN_KEY_FILE;
 use crate::app::shutdown::Stop;
 use crate::cli::Failure;
 use crate::cli::say;
@@ -24,6 +23,7 @@ pub(super) fn run(raw: &Raw) -> Result<(), Failure> {
     let settings = Settings::check(raw).map_err(|faults| Failure::Usage(faults.to_string()))?;
     let log = Sink::start(std::io::stderr()).map_err(|why| Failure::Failed(why.to_string()))?;
     logging::install(&settings.log, &log);
+    logging::withhold_panics();
     let kind = settings.store;
     let data_dir = settings.data_dir.clone();
     let app = App::build(settings, Clock::system(), log.clone())
@@ -42,29 +42,23 @@ fn greeting(app: &App, kind: StoreKind, data_dir: &Path) -> String {
     text
 }
 
-fn greet(
-    text: &mut String,
-    app: &App,
-    kind: StoreKind,
-    data_dir: &Path,
-) -> std::fmt::Result {
+fn greet(text: &mut String, app: &App, kind: StoreKind, data_dir: &Path) -> std::fmt::Result {
     let url = format!("http://{}", app.address());
     writeln!(text, "Baton listens on {url}")?;
     match kind {
-        StoreKind::Embedded => writeln!(text, "Handoffs and keys are kept in {}", data_dir.display())?,
-        StoreKind::Memory => writeln!(text, "Handoffs are kept in memory: all is lost at the end")?,
-    }
-    let (header, variable) = match &app.start_keys().admin_key_file {
-        Some(file) => {
-            let file = quoted(&file.display().to_string());
-            writeln!(text, "The first admin key is in {file}; the commands below read it from there")?;
-            (format!("\"x-api-key: $(cat {file})\""), format!("BATON_API_KEY_FILE={file}"))
+        StoreKind::Embedded => {
+            writeln!(text, "Handoffs and keys are kept in {}", data_dir.display())
         }
-        None => {
-            writeln!(text, "The admin key is the one you set in BATON_ADMIN_KEY")?;
-            let variable = "BATON_API_KEY=\"$BATON_ADMIN_KEY\"".to_owned();
-            ("\"x-api-key: $BATON_ADMIN_KEY\"".to_owned(), variable)
-        }
+        StoreKind::Memory => writeln!(text, "Handoffs are kept in memory: all is lost at the end"),
+    }?;
+    let (header, variable) = if let Some(file) = &app.start_keys().admin_key_file {
+        let file = quoted(&file.display().to_string());
+        writeln!(text, "The first admin key is in {file}; the commands below read it from there")?;
+        (format!("\"x-api-key: $(cat {file})\""), format!("BATON_API_KEY_FILE={file}"))
+    } else {
+        writeln!(text, "The admin key is the one you set in BATON_ADMIN_KEY")?;
+        let variable = "BATON_API_KEY=\"$BATON_ADMIN_KEY\"".to_owned();
+        ("\"x-api-key: $BATON_ADMIN_KEY\"".to_owned(), variable)
     };
     let id = "CA00000000000000000000000000000001";
     writeln!(text, "\n# 1. Write a call's handoff")?;
@@ -79,7 +73,7 @@ fn greet(
     let program = quoted(&program());
     write!(
         text,
-        "{variable} BATON_URL={url} {program} key new --label 'Twilio Function' --scope handoff:read\n"
+        "{variable} BATON_URL={url} {program} key new --label 'Twilio Function' --scope handoff:read"
     )
 }
 
@@ -106,6 +100,5 @@ mod tests {
     fn a_path_stays_one_word_of_a_command() {
         assert_eq!(quoted("./baton-data/admin.key"), "./baton-data/admin.key");
         assert_eq!(quoted("my data/it's"), "'my data/it'\\''s'");
-        assert_eq!(ADMIN_KEY_FILE, "admin.key");
     }
 }

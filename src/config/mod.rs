@@ -221,9 +221,10 @@ mod tests {
 
     #[test]
     fn all_faults_come_in_one_report() {
-        let report = check(&["--listen", "here", "--store", "paper", "--workers", "-1", "--log", "a=b=c"])
-            .unwrap_err()
-            .to_string();
+        let report =
+            check(&["--listen", "here", "--store", "paper", "--workers", "-1", "--log", "a=b=c"])
+                .unwrap_err()
+                .to_string();
         assert_eq!(
             report,
             "4 setting(s) to mend:\n  \

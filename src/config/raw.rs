@@ -8,7 +8,12 @@ use clap::Args;
 #[command(next_help_heading = "Settings")]
 pub struct Raw {
     /// Address and port to listen on
-    #[arg(long, env = "BATON_LISTEN", default_value = "127.0.0.1:8080", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        env = "BATON_LISTEN",
+        default_value = "127.0.0.1:8080",
+        allow_hyphen_values = true
+    )]
     pub listen: String,
     /// Directory of the embedded store and of the keys that Baton makes itself
     #[arg(long, env = "BATON_DATA_DIR", default_value = "./baton-data")]
@@ -20,19 +25,39 @@ pub struct Raw {
     #[arg(long, env = "BATON_LOG", default_value = "info")]
     pub log: String,
     /// Memory for hot records, in bytes
-    #[arg(long, env = "BATON_L1_MAX_BYTES", default_value = "134217728", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        env = "BATON_L1_MAX_BYTES",
+        default_value = "134217728",
+        allow_hyphen_values = true
+    )]
     pub l1_max_bytes: String,
     /// How long requests are still taken after SIGTERM, with `/readyz` at 503
     #[arg(long, env = "BATON_DRAIN_SECONDS", default_value = "5", allow_hyphen_values = true)]
     pub drain_seconds: String,
     /// Life of a handoff whose writer sends no `ttl_seconds`: 60 to 2592000
-    #[arg(long, env = "BATON_DEFAULT_TTL_SECONDS", default_value = "86400", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        env = "BATON_DEFAULT_TTL_SECONDS",
+        default_value = "86400",
+        allow_hyphen_values = true
+    )]
     pub default_ttl_seconds: String,
     /// Largest request body, in bytes
-    #[arg(long, env = "BATON_MAX_BODY_BYTES", default_value = "262144", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        env = "BATON_MAX_BODY_BYTES",
+        default_value = "262144",
+        allow_hyphen_values = true
+    )]
     pub max_body_bytes: String,
     /// From a request's last byte to its answer, in milliseconds
-    #[arg(long, env = "BATON_REQUEST_TIMEOUT_MS", default_value = "2500", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        env = "BATON_REQUEST_TIMEOUT_MS",
+        default_value = "2500",
+        allow_hyphen_values = true
+    )]
     pub request_timeout_ms: String,
     /// From the first byte of a request head to its last, in milliseconds
     #[arg(long, env = "BATON_HEAD_TIMEOUT_MS", default_value = "5000", allow_hyphen_values = true)]
@@ -41,13 +66,23 @@ pub struct Raw {
     #[arg(long, env = "BATON_BODY_TIMEOUT_MS", default_value = "5000", allow_hyphen_values = true)]
     pub body_timeout_ms: String,
     /// How long an idle connection is kept; longer than your proxy keeps its own
-    #[arg(long, env = "BATON_KEEP_ALIVE_SECONDS", default_value = "75", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        env = "BATON_KEEP_ALIVE_SECONDS",
+        default_value = "75",
+        allow_hyphen_values = true
+    )]
     pub keep_alive_seconds: String,
     /// Requests worked on at once; more are refused with 503
     #[arg(long, env = "BATON_MAX_IN_FLIGHT", default_value = "2048", allow_hyphen_values = true)]
     pub max_in_flight: String,
     /// Open connections, as far as the limit on open files allows
-    #[arg(long, env = "BATON_MAX_CONNECTIONS", default_value = "20000", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        env = "BATON_MAX_CONNECTIONS",
+        default_value = "20000",
+        allow_hyphen_values = true
+    )]
     pub max_connections: String,
     /// Worker threads; 0 is one a core
     #[arg(long, env = "BATON_WORKERS", default_value = "0", allow_hyphen_values = true)]

@@ -21,22 +21,33 @@ pub(super) struct Secrets {
 }
 
 pub(super) fn read(raw: &RawSecrets, faults: &mut Faults) -> Secrets {
-    let admin_key = given("BATON_ADMIN_KEY", &raw.admin_key, &raw.admin_key_file, faults);
+    let admin_key =
+        given("BATON_ADMIN_KEY", raw.admin_key.as_ref(), raw.admin_key_file.as_ref(), faults);
     let short = |key: &SecretString| key.expose_secret().chars().count() < ADMIN_KEY_CHARACTERS;
     if admin_key.as_ref().is_some_and(short) {
-        faults.0.push(format!("BATON_ADMIN_KEY must be at least {ADMIN_KEY_CHARACTERS} characters"));
+        faults
+            .0
+            .push(format!("BATON_ADMIN_KEY must be at least {ADMIN_KEY_CHARACTERS} characters"));
     }
-    let unprintable = |key: &SecretString| !key.expose_secret().bytes().all(|b| b.is_ascii_graphic());
+    let unprintable =
+        |key: &SecretString| !key.expose_secret().bytes().all(|b| b.is_ascii_graphic());
     if admin_key.as_ref().is_some_and(unprintable) {
         faults.0.push(
-            "BATON_ADMIN_KEY must be printable ASCII without blanks: it travels in a header".to_owned(),
+            "BATON_ADMIN_KEY must be printable ASCII without blanks: it travels in a header"
+                .to_owned(),
         );
     }
-    let seal = given("BATON_SEAL_KEYS", &raw.seal_keys, &raw.seal_keys_file, faults);
+    let seal =
+        given("BATON_SEAL_KEYS", raw.seal_keys.as_ref(), raw.seal_keys_file.as_ref(), faults);
     let seal_keys = seal.and_then(|text| {
         keys("BATON_SEAL_KEYS", "base64 of 32 bytes", &text, faults, |bytes| bytes.len() == 32)
     });
-    let signing = given("BATON_SIGNING_KEYS", &raw.signing_keys, &raw.signing_keys_file, faults);
+    let signing = given(
+        "BATON_SIGNING_KEYS",
+        raw.signing_keys.as_ref(),
+        raw.signing_keys_file.as_ref(),
+        faults,
+    );
     let signing_keys = signing.and_then(|text| {
         let name = "BATON_SIGNING_KEYS";
         keys(name, "base64 of an Ed25519 key in PKCS#8", &text, faults, |bytes| !bytes.is_empty())
@@ -46,8 +57,8 @@ pub(super) fn read(raw: &RawSecrets, faults: &mut Faults) -> Secrets {
 
 fn given(
     name: &str,
-    value: &Option<String>,
-    file: &Option<String>,
+    value: Option<&String>,
+    file: Option<&String>,
     faults: &mut Faults,
 ) -> Option<SecretString> {
     let text = match (value, file) {

@@ -70,14 +70,12 @@ impl Clock {
 
     /// The present moment.
     pub fn now(&self) -> Timestamp {
-        match &self.0 {
-            Some(held) => Timestamp(held.load(Ordering::SeqCst)),
-            #[expect(clippy::disallowed_methods, reason = "this is the clock everyone else asks")]
-            None => {
-                let since = std::time::SystemTime::now().duration_since(UNIX_EPOCH);
-                Timestamp(since.map_or(0, |d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX)))
-            }
+        if let Some(held) = &self.0 {
+            return Timestamp(held.load(Ordering::SeqCst));
         }
+        #[expect(clippy::disallowed_methods, reason = "this is the clock everyone else asks")]
+        let since = std::time::SystemTime::now().duration_since(UNIX_EPOCH);
+        Timestamp(since.map_or(0, |d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX)))
     }
 
     /// Moves a fixed clock forward; a system clock is not moved.

@@ -54,11 +54,10 @@ pub fn check(json: &str) -> Result<(), BadData> {
         return Err(BadData { pointer: String::new(), problem: Problem::NotAnObject });
     }
     let mut reader = serde_json::Deserializer::from_str(json);
-    let outcome = Level { walk: &walk, depth: 1 }
+    Level { walk: &walk, depth: 1 }
         .deserialize(&mut reader)
         .and_then(|()| reader.end())
-        .map_err(|error| walk.explain(&error));
-    outcome
+        .map_err(|error| walk.explain(&error))
 }
 
 /// Where the walk stands, and what stopped it. A failed walk leaves its path behind: that is the
@@ -210,12 +209,15 @@ mod tests {
 
     #[test]
     fn depth_32_is_taken_and_33_is_not() {
-        let nested = |depth: usize| format!("{}{}", "{\"k\":".repeat(depth - 1), "{}") + &"}".repeat(depth - 1);
+        let nested = |depth: usize| {
+            format!("{}{}", "{\"k\":".repeat(depth - 1), "{}") + &"}".repeat(depth - 1)
+        };
         assert_eq!(check(&nested(32)), Ok(()));
         let (pointer, problem) = refused(&nested(33));
         assert_eq!(problem, Problem::TooDeep);
         assert_eq!(pointer, "/k".repeat(32));
-        let lists = |depth: usize| format!("{{\"k\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
+        let lists =
+            |depth: usize| format!("{{\"k\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
         assert_eq!(check(&lists(32)), Ok(()));
         assert_eq!(refused(&lists(33)).1, Problem::TooDeep);
     }

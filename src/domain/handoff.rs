@@ -156,7 +156,8 @@ impl Fits {
     /// What a handoff fits, given its `data` and the whole answer's length in bytes.
     pub fn of(handoff: &Handoff) -> Self {
         let data = std::str::from_utf8(handoff.data()).unwrap_or_default();
-        let escaped = |c: char| if c.is_ascii() && !"<>&'=".contains(c) { 1 } else { 6 * c.len_utf16() };
+        let escaped =
+            |c: char| if c.is_ascii() && !"<>&'=".contains(c) { 1 } else { 6 * c.len_utf16() };
         Self {
             studio: handoff.document.len() <= STUDIO_BYTES,
             flex_task: data.encode_utf16().count() <= FLEX_TASK_CHARACTERS,

@@ -174,7 +174,8 @@ mod tests {
 
     #[test]
     fn some_projects_never_cover_all() {
-        let only = |names: &[&str]| Projects::Only(names.iter().map(|n| n.parse().unwrap()).collect());
+        let only =
+            |names: &[&str]| Projects::Only(names.iter().map(|n| n.parse().unwrap()).collect());
         assert!(Projects::All.cover(&Projects::All));
         assert!(!only(&["a"]).cover(&Projects::All));
         assert!(only(&["a", "b"]).cover(&only(&["b"])));

@@ -57,7 +57,12 @@ impl AccessLog {
 
     /// No field needs escaping: routes, methods, codes, key ids and call SIDs have no character
     /// that JSON escapes.
-    fn format(&self, line: &mut String, request: &RequestState, happened: &Happened) -> std::fmt::Result {
+    fn format(
+        &self,
+        line: &mut String,
+        request: &RequestState,
+        happened: &Happened,
+    ) -> std::fmt::Result {
         let Happened { at, method, route, status, code, took } = happened;
         write!(line, "{{\"timestamp\":\"{at}\",\"level\":\"INFO\",\"target\":\"baton::access\",")?;
         write!(line, "\"message\":\"{method} {route} {status}\",\"method\":\"{method}\",")?;

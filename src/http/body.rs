@@ -38,14 +38,15 @@ impl FromRequest for Body {
         let edge = request.app_data::<Data<Edge>>().cloned();
         let state = RequestState::of(request);
         let length = request.headers().get(header::CONTENT_LENGTH);
-        let length = length.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+        let length =
+            length.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
         let payload = web::Payload::from_request(request, payload);
         Box::pin(async move {
             // Not let in, not read.
             let (edge, state) = edge.zip(state).ok_or_else(gate::missing)?;
             state.principal.get().ok_or_else(gate::missing)?;
             let limits = &edge.limits;
-            if length.is_some_and(|length: u64| length > limits.max_body_bytes as u64) {
+            if length.is_some_and(|length: usize| length > limits.max_body_bytes) {
                 return Err(too_large(limits.max_body_bytes));
             }
             let payload = payload.await.map_err(|_infallible| cut_short())?;
@@ -64,7 +65,9 @@ impl FromRequest for Body {
 fn too_large(limit: usize) -> ApiError {
     ApiError::new(
         Code::BodyTooLarge,
-        format!("The body is larger than {limit} bytes; nothing was stored. Keep large objects elsewhere and hand over a link"),
+        format!(
+            "The body is larger than {limit} bytes; nothing was stored. Keep large objects elsewhere and hand over a link"
+        ),
     )
 }
 
@@ -81,9 +84,14 @@ impl<'b> Members<'b> {
     pub(super) fn of_body(body: &'b [u8]) -> Result<Self, ApiError> {
         let text = std::str::from_utf8(body).map_err(|error| {
             let at = error.valid_up_to();
-            ApiError::new(Code::InvalidUtf8, format!("The body is not UTF-8: byte {at} cannot be read"))
+            ApiError::new(
+                Code::InvalidUtf8,
+                format!("The body is not UTF-8: byte {at} cannot be read"),
+            )
         })?;
-        if serde_json::from_str::<&RawValue>(text).is_ok() && !text.trim_ascii_start().starts_with('{') {
+        if serde_json::from_str::<&RawValue>(text).is_ok()
+            && !text.trim_ascii_start().starts_with('{')
+        {
             let message = "The body must be a JSON object, such as {\"data\":{…}}";
             return Err(ApiError::new(Code::NotAnObject, message));
         }
@@ -92,7 +100,8 @@ impl<'b> Members<'b> {
 
     fn read(text: &'b str, pointer: &str) -> Result<Self, ApiError> {
         let mut reader = serde_json::Deserializer::from_str(text);
-        let members = reader.deserialize_map(Collect).and_then(|members| reader.end().map(|()| members));
+        let members =
+            reader.deserialize_map(Collect).and_then(|members| reader.end().map(|()| members));
         let members = members.map_err(|error| {
             let text = error.to_string();
             let deep = text.contains("recursion limit");
@@ -103,7 +112,10 @@ impl<'b> Members<'b> {
             if members.iter().take(at).any(|(before, _)| before == name) {
                 return Err(ApiError::new(
                     Code::DuplicateKey,
-                    format!("A key is given twice at {pointer}/{}; readers would disagree about which one counts", escaped(name)),
+                    format!(
+                        "A key is given twice at {pointer}/{}; readers would disagree about which one counts",
+                        escaped(name)
+                    ),
                 ));
             }
         }
@@ -119,14 +131,16 @@ impl<'b> Members<'b> {
     /// A member that is an object, at `pointer`.
     pub(super) fn object(&self, name: &str, pointer: &str) -> Result<Members<'b>, ApiError> {
         let missing = || invalid_at(pointer, "must be an object");
-        let value = self.get(name).filter(|value| value.get().starts_with('{')).ok_or_else(missing)?;
+        let value =
+            self.get(name).filter(|value| value.get().starts_with('{')).ok_or_else(missing)?;
         Self::read(value.get(), pointer)
     }
 
     /// A member's text.
     pub(super) fn text(&self, name: &str) -> Result<Option<String>, ApiError> {
         let read = |value: &RawValue| {
-            serde_json::from_str(value.get()).map_err(|_wrong_type| invalid_at(&format!("/{name}"), "must be a string"))
+            serde_json::from_str(value.get())
+                .map_err(|_wrong_type| invalid_at(&format!("/{name}"), "must be a string"))
         };
         self.get(name).map(read).transpose()
     }
@@ -138,7 +152,8 @@ impl<'b> Members<'b> {
         T::Err: fmt::Display,
     {
         let text = self.text(name)?;
-        text.map(|text| text.parse().map_err(|why| invalid_at(&format!("/{name}"), why))).transpose()
+        text.map(|text| text.parse().map_err(|why| invalid_at(&format!("/{name}"), why)))
+            .transpose()
     }
 
     /// Refuses members that are not among `known`.

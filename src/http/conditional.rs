@@ -38,7 +38,9 @@ pub(super) fn precondition(request: &HttpRequest) -> Result<Precondition, ApiErr
                 tags => Ok(Precondition::OneOf(tags.iter().filter_map(|t| revision(t)).collect())),
             }
         }
-        (false, true) if listed(request, &header::IF_NONE_MATCH).eq(["*"]) => Ok(Precondition::Absent),
+        (false, true) if listed(request, &header::IF_NONE_MATCH).eq(["*"]) => {
+            Ok(Precondition::Absent)
+        }
         (false, true) => Err(ApiError::new(
             Code::InvalidParameter,
             "If-None-Match on a write takes only `*`: store if nothing is there",
@@ -67,9 +69,14 @@ mod tests {
 
     #[test]
     fn a_reader_knows_a_revision_by_its_tag_weak_or_strong_or_by_a_star() {
-        for (value, known) in
-            [("\"7\"", true), ("W/\"7\"", true), ("\"1\", \"7\"", true), ("*", true), ("\"8\"", false), ("7", false)]
-        {
+        for (value, known) in [
+            ("\"7\"", true),
+            ("W/\"7\"", true),
+            ("\"1\", \"7\"", true),
+            ("*", true),
+            ("\"8\"", false),
+            ("7", false),
+        ] {
             assert_eq!(is_known(&with("if-none-match", value), 7), known, "{value}");
         }
         assert!(!is_known(&TestRequest::default().to_http_request(), 7));

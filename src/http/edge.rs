@@ -157,7 +157,10 @@ impl Edge {
         self.metrics.in_flight.inc();
         let place = Place(self);
         if self.in_flight.fetch_add(1, Ordering::Relaxed) >= self.limits.max_in_flight {
-            return Err(ApiError::new(Code::Overloaded, "More requests at once than this server takes. Try again"));
+            return Err(ApiError::new(
+                Code::Overloaded,
+                "More requests at once than this server takes. Try again",
+            ));
         }
         Ok(place)
     }
@@ -253,8 +256,11 @@ fn refuse_encodings(request: &ServiceRequest) -> Result<(), ApiError> {
 }
 
 fn body_too_slow() -> ApiError {
-    ApiError::new(Code::BodyTooSlow, "The body did not arrive in time; nothing was stored. Send it again")
-        .with(header::CONNECTION, "close")
+    ApiError::new(
+        Code::BodyTooSlow,
+        "The body did not arrive in time; nothing was stored. Send it again",
+    )
+    .with(header::CONNECTION, "close")
 }
 
 fn method_label(method: &Method) -> &'static str {

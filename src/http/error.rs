@@ -151,7 +151,10 @@ struct Envelope<'a> {
 impl ApiError {
     /// A refusal of `code` that tells the caller `message`.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        let retry = matches!(code.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE);
+        let retry = matches!(
+            code.status(),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE
+        );
         let header = retry.then(|| (header::RETRY_AFTER, "1".to_owned()));
         Self { code, message: message.into(), header }
     }
@@ -196,7 +199,10 @@ impl ApiError {
             ),
             StoreError::Failed(_) => {
                 tracing::error!(error = %Chain(error), "the store failed");
-                Self::new(Code::StoreUnavailable, "The store failed; nothing was acknowledged. Try again")
+                Self::new(
+                    Code::StoreUnavailable,
+                    "The store failed; nothing was acknowledged. Try again",
+                )
             }
             StoreError::Unreadable(_) => {
                 tracing::error!(error = %error, "a stored record cannot be read");
@@ -237,7 +243,9 @@ impl From<ServiceError> for ApiError {
             ),
             ServiceError::ForeignProject(project) => Self::new(
                 Code::ProjectNotAllowed,
-                format!("The credential does not reach project {project}. Name one of its projects in project_id, or use another key"),
+                format!(
+                    "The credential does not reach project {project}. Name one of its projects in project_id, or use another key"
+                ),
             ),
             ServiceError::NoHandoff(missing) => missing.into(),
             ServiceError::HeldByOtherProject => Self::new(
@@ -290,7 +298,9 @@ impl From<Missing> for ApiError {
                 Code::HandoffExpired,
                 "The handoff under this id has expired. Write it with a longer ttl_seconds if it is read later than that",
             ),
-            Missing::Erased => Self::new(Code::HandoffErased, "The handoff under this id was erased"),
+            Missing::Erased => {
+                Self::new(Code::HandoffErased, "The handoff under this id was erased")
+            }
             Missing::InOtherProject => Self::new(
                 Code::HandoffInOtherProject,
                 "The handoff under this id belongs to a project that this key does not reach. Use that project's key",

@@ -50,7 +50,9 @@ impl FromRequest for Params {
         let state = RequestState::of(request);
         ready(match pairs {
             Ok(pairs) => Ok(Self { pairs: pairs.into_inner(), state }),
-            Err(_) => Err(ApiError::new(Code::InvalidParameter, "The query is not of the form a=b&c=d")),
+            Err(_) => {
+                Err(ApiError::new(Code::InvalidParameter, "The query is not of the form a=b&c=d"))
+            }
         })
     }
 }

@@ -53,7 +53,9 @@ pub async fn admit(
     let takes_basic = door == Door::KeyOrBasic && reads;
     let presented = match door {
         Door::Open => return Ok(None),
-        Door::Operator if is_local(request) && presents_nothing(request.headers()) => return Ok(None),
+        Door::Operator if is_local(request) && presents_nothing(request.headers()) => {
+            return Ok(None);
+        }
         Door::Operator | Door::Key | Door::KeyOrBasic => presented(request.headers())?,
     };
     let challenge = |error: ApiError| {
@@ -75,7 +77,10 @@ pub async fn admit(
         }
     };
     if door == Door::Operator && !principal.may(Scope::OpsRead) {
-        return Err(ApiError::new(Code::MissingScope, "This needs a credential with the scope ops:read"));
+        return Err(ApiError::new(
+            Code::MissingScope,
+            "This needs a credential with the scope ops:read",
+        ));
     }
     Ok(Some(principal))
 }
@@ -131,7 +136,10 @@ fn is_local(request: &ServiceRequest) -> bool {
 
 /// No credential was presented.
 pub fn missing() -> ApiError {
-    ApiError::new(Code::MissingCredentials, "Send an API key as `x-api-key: …` or `Authorization: Bearer …`")
+    ApiError::new(
+        Code::MissingCredentials,
+        "Send an API key as `x-api-key: …` or `Authorization: Bearer …`",
+    )
 }
 
 fn unknown_key() -> ApiError {

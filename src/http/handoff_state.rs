@@ -14,6 +14,7 @@ use crate::config::MIN_TTL_SECONDS;
 use crate::domain::handoff::Fits;
 use crate::domain::handoff::Handoff;
 use crate::domain::handoff::Status;
+use crate::domain::handoff_id::HandoffId;
 use crate::http::body::Body;
 use crate::http::body::Members;
 use crate::http::body::check_data;
@@ -83,7 +84,7 @@ impl<'h> Receipt<'h> {
         let heading = &handoff.heading;
         Self {
             id: heading.id.as_str(),
-            shared_id: heading.shared_id.as_ref().map(|id| id.as_str()),
+            shared_id: heading.shared_id.as_ref().map(HandoffId::as_str),
             account_id: heading.account.as_str(),
             project_id: heading.project.as_str(),
             status: heading.status,
@@ -131,7 +132,10 @@ fn parse(params: &Params, request: &HttpRequest, body: &Body) -> Result<Write, A
             return Err(invalid_at("/data", "and /context exclude each other; send one"));
         }
         (None, None) => {
-            return Err(invalid_at("/data", "is missing; send {\"data\":{…}} or {\"context\":{\"state\":{\"handoff\":{…}}}}"));
+            return Err(invalid_at(
+                "/data",
+                "is missing; send {\"data\":{…}} or {\"context\":{\"state\":{\"handoff\":{…}}}}",
+            ));
         }
     };
     check_data(data, pointer)?;
@@ -152,7 +156,11 @@ fn parse(params: &Params, request: &HttpRequest, body: &Body) -> Result<Write, A
 }
 
 /// What query and body say together.
-fn agreed<T: PartialEq>(name: &str, query: Option<T>, body: Option<T>) -> Result<Option<T>, ApiError> {
+fn agreed<T: PartialEq>(
+    name: &str,
+    query: Option<T>,
+    body: Option<T>,
+) -> Result<Option<T>, ApiError> {
     match (query, body) {
         (Some(query), Some(body)) if query != body => {
             Err(invalid_at(&format!("/{name}"), "differs from the query's"))

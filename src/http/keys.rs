@@ -138,7 +138,12 @@ pub(super) async fn revoke(
     keys: Data<Keys>,
 ) -> Result<HttpResponse, ApiError> {
     params.only(&["id"])?;
-    let missing = || ApiError::new(Code::MissingId, "Parameter `id` is missing: the key's id, as `GET /v1/keys` lists it");
+    let missing = || {
+        ApiError::new(
+            Code::MissingId,
+            "Parameter `id` is missing: the key's id, as `GET /v1/keys` lists it",
+        )
+    };
     let id: KeyId = params.read("id")?.ok_or_else(missing)?;
     keys.revoke(&caller.0, &id).await?;
     Ok(HttpResponse::NoContent().finish())
@@ -147,8 +152,9 @@ pub(super) async fn revoke(
 fn grant(body: &Body) -> Result<Grant, ApiError> {
     Members::of_body(&body.0)?.only(&MEMBERS)?;
     // serde's message names the member and what it takes; it quotes the caller to the caller.
-    let wanted: Wanted = serde_json::from_slice(&body.0)
-        .map_err(|why| ApiError::new(Code::InvalidParameter, format!("The body cannot be read: {why}")))?;
+    let wanted: Wanted = serde_json::from_slice(&body.0).map_err(|why| {
+        ApiError::new(Code::InvalidParameter, format!("The body cannot be read: {why}"))
+    })?;
     if wanted.scopes.is_empty() {
         let known = Scope::ALL.map(Scope::as_str).join(", ");
         return Err(invalid("scopes", format!("must name at least one of {known}")));

@@ -121,7 +121,6 @@ impl Handoffs {
         if !who.projects.include(&project) {
             return Err(ServiceError::ForeignProject(project));
         }
-        let key = handoff_key(&account, &write.id);
         let heading = Heading {
             id: write.id,
             account,
@@ -130,10 +129,18 @@ impl Handoffs {
             status: write.status.unwrap_or_else(|| Status::told_by(&write.data)),
             ttl_seconds: write.ttl_seconds.unwrap_or(self.default_ttl_seconds),
         };
+        let key = handoff_key(&heading.account, &heading.id);
         let mut found = self.records.get(&key).await?.live();
         for _ in 0..RACES {
-            let stored = self.attempt(&key, found, &heading, &write.data, &write.precondition);
-            match stored.await? {
+            let there = found.as_deref();
+            if there.is_some_and(|there| there.heading.project != heading.project) {
+                return Err(ServiceError::HeldByOtherProject);
+            }
+            let revision = there.map(|there| there.revision);
+            if !write.precondition.holds(revision) {
+                return Err(ServiceError::Precondition(revision));
+            }
+            match self.put_over(there, &key, &heading, &write.data).await? {
                 Some(stored) => return Ok(stored),
                 None => found = self.records.load(&key).await?.live(),
             }
@@ -141,33 +148,25 @@ impl Handoffs {
         Err(ServiceError::Contended)
     }
 
-    /// Writes over `found`; `None` when something else is there by now.
-    async fn attempt(
+    /// Writes over `there`; `None` when something else is there by now.
+    async fn put_over(
         &self,
+        there: Option<&Handoff>,
         key: &[u8],
-        found: Option<Arc<Handoff>>,
         heading: &Heading,
         data: &str,
-        precondition: &Precondition,
     ) -> Result<Option<Stored>, ServiceError> {
-        if found.as_ref().is_some_and(|there| there.heading.project != heading.project) {
-            return Err(ServiceError::HeldByOtherProject);
-        }
-        let revision = found.as_ref().map(|there| there.revision);
-        if !precondition.holds(revision) {
-            return Err(ServiceError::Precondition(revision));
-        }
-        let changed = !found.is_some_and(|there| there.holds(heading, data));
-        let (expect, change) = match (revision, changed) {
-            (None, _) => (Expect::Absent, Change::Content),
-            (Some(revision), true) => (Expect::Revision(revision), Change::Content),
-            (Some(revision), false) => (Expect::Revision(revision), Change::Lifetime),
+        let changed = !there.is_some_and(|there| there.holds(heading, data));
+        let (expect, change) = match there.map(|there| there.revision) {
+            None => (Expect::Absent, Change::Content),
+            Some(revision) if changed => (Expect::Revision(revision), Change::Content),
+            Some(revision) => (Expect::Revision(revision), Change::Lifetime),
         };
         let life = Duration::from_secs(u64::from(heading.ttl_seconds));
         let handoff = Handoff::new(heading.clone(), data, 0, self.clock.now().plus(life));
         match self.records.put(key.to_vec(), handoff, expect, change).await? {
             Written::Done(handoff) => {
-                Ok(Some(Stored { handoff, created: revision.is_none(), changed }))
+                Ok(Some(Stored { handoff, created: there.is_none(), changed }))
             }
             Written::Conflict => Ok(None),
         }

@@ -130,11 +130,8 @@ impl Keys {
         for name in names.iter().take(PAGE) {
             let id = String::from_utf8_lossy(name);
             // The set may be a moment behind; what is listed is what is there.
-            if let Some(stored) = self.records.get(&key_key(&id)).await?.live() {
-                if who.projects.cover(&stored.record.projects) {
-                    page.keys.push(stored);
-                }
-            }
+            let stored = self.records.get(&key_key(&id)).await?.live();
+            page.keys.extend(stored.filter(|key| who.projects.cover(&key.record.projects)));
         }
         if names.len() > PAGE {
             let last = names.get(PAGE - 1).map(|name| String::from_utf8_lossy(name).into_owned());
@@ -153,6 +150,10 @@ impl Keys {
         if !own || !who.projects.cover(&stored.record.projects) {
             return Err(ServiceError::NoKey);
         }
-        if self.records.delete(at, Expect::Anything).await? { Ok(()) } else { Err(ServiceError::NoKey) }
+        if self.records.delete(at, Expect::Anything).await? {
+            Ok(())
+        } else {
+            Err(ServiceError::NoKey)
+        }
     }
 }

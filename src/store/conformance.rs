@@ -77,10 +77,7 @@ async fn revisions_grow_even_while_the_clock_stands(store: &dyn Kv, clock: &Cloc
 
 async fn expectations_are_held(store: &dyn Kv, clock: &Clock) {
     let with = |value, expect| Put { expect, ..put(clock, "e", value) };
-    assert_eq!(
-        store.put(with("x", Expect::Revision(1))).await.unwrap(),
-        Outcome::Conflict(None)
-    );
+    assert_eq!(store.put(with("x", Expect::Revision(1))).await.unwrap(), Outcome::Conflict(None));
     assert_eq!(read(store, "e").await, None);
     let first = done(store, with("1", Expect::Absent)).await;
     for expect in [Expect::Absent, Expect::Revision(first + 1)] {
@@ -123,10 +120,7 @@ async fn a_deleted_record_leaves_a_tombstone_and_returns_newer(store: &dyn Kv, c
         panic!("not deleted")
     };
     assert!(buried > first);
-    assert_eq!(
-        read(store, "d").await,
-        Some(Slot::Gone { revision: buried, how: Gone::Erased })
-    );
+    assert_eq!(read(store, "d").await, Some(Slot::Gone { revision: buried, how: Gone::Erased }));
     assert_eq!(delete(store, "d", Expect::Anything).await, Outcome::Conflict(None));
     let again = done(store, Put { expect: Expect::Absent, ..put(clock, "d", "2") }).await;
     assert!(again > buried, "{again} after {buried}");

@@ -193,7 +193,12 @@ pub trait Kv: fmt::Debug + Send + Sync {
 
     /// Names in `set` after `after`, in byte order, at most `limit`. Names of records that ended
     /// may still be listed for a while; verify on read.
-    fn members(&self, set: Vec<u8>, after: Option<Vec<u8>>, limit: usize) -> Pending<'_, Vec<Vec<u8>>>;
+    fn members(
+        &self,
+        set: Vec<u8>,
+        after: Option<Vec<u8>>,
+        limit: usize,
+    ) -> Pending<'_, Vec<Vec<u8>>>;
 
     /// Whether it can take writes now.
     fn ping(&self) -> Pending<'_, ()>;

@@ -107,7 +107,7 @@ impl Shelf {
             Slot::Live { revision, expires_at, .. } if *expires_at <= now => {
                 Some(Slot::Gone { revision: *revision, how: Gone::Expired })
             }
-            slot => Some(slot.clone()),
+            slot @ (Slot::Live { .. } | Slot::Gone { .. }) => Some(slot.clone()),
         }
     }
 

@@ -51,7 +51,8 @@ fn join(header: &impl Serialize, payload: &[u8]) -> Result<Vec<u8>, StoreError> 
     let header = serde_json::to_vec(header).map_err(StoreError::failed)?;
     let mut plain = Vec::with_capacity(5 + header.len() + payload.len());
     plain.push(VERSION);
-    plain.extend_from_slice(&u32::try_from(header.len()).map_err(StoreError::failed)?.to_be_bytes());
+    plain
+        .extend_from_slice(&u32::try_from(header.len()).map_err(StoreError::failed)?.to_be_bytes());
     plain.extend_from_slice(&header);
     plain.extend_from_slice(payload);
     Ok(plain)

@@ -85,17 +85,20 @@ impl Seal {
         if *version != VERSION {
             return Err(unreadable("it was written by a newer version of Baton"));
         }
-        let parts = rest.split_first_chunk().and_then(|(id, rest)| {
-            rest.split_first_chunk().map(|(salt, body)| (id, *salt, body))
-        });
+        let parts = rest
+            .split_first_chunk()
+            .and_then(|(id, rest)| rest.split_first_chunk().map(|(salt, body)| (id, *salt, body)));
         let (id, salt, body) = parts.ok_or_else(|| unreadable("it is cut short"))?;
-        let ring_key = self.ring.iter().find(|k| k.id == *id).ok_or_else(|| {
-            unreadable("it was sealed with a key that is not in BATON_SEAL_KEYS")
-        })?;
+        let ring_key =
+            self.ring.iter().find(|k| k.id == *id).ok_or_else(|| {
+                unreadable("it was sealed with a key that is not in BATON_SEAL_KEYS")
+            })?;
         let mut body = body.to_vec();
         let opened = ring_key
             .record_key(salt)
-            .and_then(|k| k.open_in_place(nonce(), about(kind, key), &mut body).ok().map(|p| p.len()))
+            .and_then(|k| {
+                k.open_in_place(nonce(), about(kind, key), &mut body).ok().map(|p| p.len())
+            })
             .ok_or_else(|| unreadable("its seal does not hold: damaged, or another record's"))?;
         body.truncate(opened);
         Ok(body)

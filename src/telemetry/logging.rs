@@ -118,8 +118,7 @@ impl<'s> MakeWriter<'s> for Sink {
     }
 }
 
-/// Sends this process's events to `sink` as JSON, and makes panics tell where but not what: a
-/// panic's message may quote what was being worked on. A filter that does not parse logs at `info`.
+/// Sends this process's events to `sink` as JSON. A filter that does not parse logs at `info`.
 pub fn install(filter: &str, sink: &Sink) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let events = tracing_subscriber::fmt()
@@ -130,6 +129,10 @@ pub fn install(filter: &str, sink: &Sink) {
         .with_writer(sink.clone());
     // A second server in one process (as in tests) logs through the first one's subscriber.
     let _ = events.try_init();
+}
+
+/// Makes panics tell where but not what: a message may quote what was being worked on.
+pub fn withhold_panics() {
     panic::set_hook(Box::new(|info| {
         let at = info.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(at, "a task panicked; its message is withheld, for it may quote a payload");

@@ -113,9 +113,17 @@ impl Metrics {
         };
         let r = &mut metrics.registry;
         r.register("http_requests", "Answers", metrics.answered.clone());
-        r.register("http_request_duration_seconds", "Seconds to an answer", metrics.latency.clone());
+        r.register(
+            "http_request_duration_seconds",
+            "Seconds to an answer",
+            metrics.latency.clone(),
+        );
         r.register("http_refusals", "Refusals by error code", metrics.refused.clone());
-        r.register("http_requests_in_flight", "Requests being worked on", metrics.in_flight.clone());
+        r.register(
+            "http_requests_in_flight",
+            "Requests being worked on",
+            metrics.in_flight.clone(),
+        );
         let closed = "Connections closed for want of progress, by what was awaited";
         r.register("connections_closed", closed, metrics.closed.clone());
         let look_ups = "Record look-ups, by whether memory had the answer";

@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::fs::File;
+use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use redb::Database;
@@ -23,9 +25,14 @@ pub(super) fn open_or_create(path: &Path) -> Result<Database, StoreError> {
     }
     let unfinished = path.with_extension("new");
     match fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(StoreError::failed(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(StoreError::failed(error));
+        }
         _ => {}
     }
+    // redb takes an empty file for a new one; what is in it is sealed, but nobody else's to copy.
+    let empty = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished);
+    drop(empty.map_err(StoreError::failed)?);
     let database = Database::create(&unfinished).map_err(explain)?;
     let transaction = database.begin_write().map_err(explain)?;
     Tables::open(&transaction).map_err(explain)?;
@@ -45,14 +52,16 @@ pub(super) fn open(path: &Path) -> Result<Database, StoreError> {
 
 /// Tells a full disk from other failures.
 pub(super) fn explain(error: impl Into<redb::Error>) -> StoreError {
-    match error.into() {
-        redb::Error::Io(io) if is_full(&io) => StoreError::Full,
-        redb::Error::DatabaseAlreadyOpen => StoreError::Unavailable(
-            "another process has this data directory open; one embedded store serves one process"
-                .to_owned(),
-        ),
-        error => StoreError::failed(error),
+    let error = error.into();
+    if matches!(&error, redb::Error::Io(io) if is_full(io)) {
+        return StoreError::Full;
     }
+    if matches!(error, redb::Error::DatabaseAlreadyOpen) {
+        let one =
+            "another process has this data directory open; one embedded store serves one process";
+        return StoreError::Unavailable(one.to_owned());
+    }
+    StoreError::failed(error)
 }
 
 fn is_full(error: &io::Error) -> bool {

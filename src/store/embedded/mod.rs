@@ -78,12 +78,7 @@ impl Embedded {
         };
         let thread = thread::Builder::new().name("baton-writer".to_owned());
         let handle = thread.spawn(move || writer.run()).map_err(StoreError::failed)?;
-        Ok(Self {
-            clock,
-            shared,
-            queue: Mutex::new(Some(queue)),
-            writer: Mutex::new(Some(handle)),
-        })
+        Ok(Self { clock, shared, queue: Mutex::new(Some(queue)), writer: Mutex::new(Some(handle)) })
     }
 
     /// Reads off the async threads: a page that is not cached is a disk read.
@@ -152,7 +147,9 @@ impl Kv for Embedded {
             let members = transaction.open_table(MEMBERS).map_err(file::explain)?;
             let from = after.unwrap_or_default();
             let mut names = Vec::new();
-            for entry in members.range((set.as_slice(), from.as_slice())..).map_err(file::explain)? {
+            for entry in
+                members.range((set.as_slice(), from.as_slice())..).map_err(file::explain)?
+            {
                 let (place, _) = entry.map_err(file::explain)?;
                 let (listed_in, name) = place.value();
                 if listed_in != set.as_slice() || names.len() == limit {

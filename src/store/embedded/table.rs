@@ -67,7 +67,11 @@ impl<'t> Tables<'t> {
     }
 
     /// Applies a deletion at `now`.
-    pub(super) fn delete(&mut self, delete: &Delete, now: Timestamp) -> Result<Outcome, TableError> {
+    pub(super) fn delete(
+        &mut self,
+        delete: &Delete,
+        now: Timestamp,
+    ) -> Result<Outcome, TableError> {
         let found = self.row(&delete.key)?;
         let live = live_revision(found.as_ref(), now);
         if live.is_none() || !delete.expect.is_met_by(live) {
@@ -118,7 +122,12 @@ impl<'t> Tables<'t> {
     }
 
     /// Puts `row` in the place of `before`, and the indices in step.
-    fn replace(&mut self, key: &[u8], before: Option<&Row>, mut row: Row) -> Result<(), TableError> {
+    fn replace(
+        &mut self,
+        key: &[u8],
+        before: Option<&Row>,
+        mut row: Row,
+    ) -> Result<(), TableError> {
         let entry = before.map(|before| before.entry_at);
         match entry {
             Some(at) if at <= row.entry_at && row.gone.is_none() => row.entry_at = at,

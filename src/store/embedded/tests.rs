@@ -25,7 +25,9 @@ async fn revision(store: &Embedded, put: Put) -> u64 {
 async fn conforms() {
     let folder = tempfile::tempdir().unwrap();
     let clock = conformance::clock();
-    let store = Embedded::open(&folder.path().join("baton.redb"), clock.clone(), StoreMeter::default()).unwrap();
+    let store =
+        Embedded::open(&folder.path().join("baton.redb"), clock.clone(), StoreMeter::default())
+            .unwrap();
     conformance::check(&store, &clock).await;
 }
 
@@ -48,7 +50,8 @@ async fn a_second_process_is_told_why_it_cannot_open_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("baton.redb");
     let _first = Embedded::open(&path, Clock::system(), StoreMeter::default()).unwrap();
-    let refusal = Embedded::open(&path, Clock::system(), StoreMeter::default()).unwrap_err().to_string();
+    let refusal =
+        Embedded::open(&path, Clock::system(), StoreMeter::default()).unwrap_err().to_string();
     assert!(refusal.contains("another process"), "{refusal}");
 }
 
@@ -67,9 +70,13 @@ async fn an_unreadable_file_is_an_error_and_an_unfinished_one_is_made_anew() {
 async fn many_writers_at_once_all_land() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Clock::system();
-    let store = Arc::new(Embedded::open(&folder.path().join("baton.redb"), clock.clone(), StoreMeter::default()).unwrap());
+    let store = Arc::new(
+        Embedded::open(&folder.path().join("baton.redb"), clock.clone(), StoreMeter::default())
+            .unwrap(),
+    );
     let writers = (0..200).map(|n| {
-        let (store, put) = (Arc::clone(&store), conformance::put(&clock, &format!("k{}", n % 50), "v"));
+        let (store, put) =
+            (Arc::clone(&store), conformance::put(&clock, &format!("k{}", n % 50), "v"));
         tokio::spawn(async move { revision(&store, put).await })
     });
     let mut revisions = Vec::new();
@@ -118,7 +125,9 @@ async fn the_sweep_buries_what_ended_keeps_what_was_renewed_and_forgets_old_grav
 async fn a_conflicting_write_changes_nothing_in_its_group() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Clock::system();
-    let store = Embedded::open(&folder.path().join("baton.redb"), clock.clone(), StoreMeter::default()).unwrap();
+    let store =
+        Embedded::open(&folder.path().join("baton.redb"), clock.clone(), StoreMeter::default())
+            .unwrap();
     let put = || conformance::put(&clock, "k", "first");
     let refused = Put { expect: Expect::Revision(1), value: "refused".into(), ..put() };
     let (first, second) = tokio::join!(store.put(put()), store.put(refused));
@@ -134,7 +143,9 @@ async fn a_conflicting_write_changes_nothing_in_its_group() {
 async fn after_closing_it_answers_unavailable() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Clock::system();
-    let store = Embedded::open(&folder.path().join("baton.redb"), clock.clone(), StoreMeter::default()).unwrap();
+    let store =
+        Embedded::open(&folder.path().join("baton.redb"), clock.clone(), StoreMeter::default())
+            .unwrap();
     store.close();
     assert!(matches!(store.get(b"k".to_vec()).await, Err(StoreError::Unavailable(_))));
     let put = store.put(conformance::put(&clock, "k", "v")).await;

@@ -145,8 +145,9 @@ impl Writer {
 
     fn probe(&self) -> bool {
         let probe = self.path.with_extension("probe");
-        let wrote = File::create(&probe)
-            .and_then(|mut file| file.write_all(&vec![0x5a; PROBE_BYTES]).and_then(|()| file.sync_all()));
+        let wrote = File::create(&probe).and_then(|mut file| {
+            file.write_all(&vec![0x5a; PROBE_BYTES]).and_then(|()| file.sync_all())
+        });
         let removed = std::fs::remove_file(&probe);
         wrote.and(removed).is_ok()
     }

@@ -39,7 +39,13 @@ pub enum Written<V> {
 
 impl<V: Record> Records<V> {
     /// Records in `kv` under `seal`, at most `l1_bytes` of them in memory.
-    pub fn new(kv: Arc<dyn Kv>, seal: Arc<Seal>, l1_bytes: u64, clock: Clock, look_ups: LookUps) -> Self {
+    pub fn new(
+        kv: Arc<dyn Kv>,
+        seal: Arc<Seal>,
+        l1_bytes: u64,
+        clock: Clock,
+        look_ups: LookUps,
+    ) -> Self {
         Self { kv, seal, l1: L1::new(l1_bytes, clock), look_ups }
     }
 
@@ -125,7 +131,11 @@ impl<V: Record> Records<V> {
     }
 
     /// Deletes what is under `key`; false when nothing was there.
-    pub async fn delete(self: &Arc<Self>, key: Vec<u8>, expect: Expect) -> Result<bool, StoreError> {
+    pub async fn delete(
+        self: &Arc<Self>,
+        key: Vec<u8>,
+        expect: Expect,
+    ) -> Result<bool, StoreError> {
         let records = Arc::clone(self);
         let write = tokio::spawn(async move {
             let writing = records.l1.writing(&key);

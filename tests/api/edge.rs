@@ -1,0 +1,183 @@
+//! Slow, silent, too many, too late: what the edge does with each.
+
+use std::io::Read;
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::Duration;
+use std::time::Instant;
+
+use crate::harness::SID;
+use crate::harness::Server;
+
+const QUICK: [&str; 6] =
+    ["--head-timeout-ms", "300", "--body-timeout-ms", "300", "--keep-alive-seconds", "1"];
+
+fn connect(server: &Server) -> TcpStream {
+    let stream = TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream
+}
+
+/// One good request on a connection, answer read.
+fn one_good_request(server: &Server, stream: &mut TcpStream) {
+    write!(stream, "GET /livez HTTP/1.1\r\nHost: {}\r\n\r\n", server.address).unwrap();
+    let mut answer = Vec::new();
+    let mut buffer = [0; 1024];
+    while !answer.ends_with(b"{\"status\":\"live\"}") {
+        let read = stream.read(&mut buffer).unwrap();
+        assert!(read > 0, "closed early");
+        answer.extend_from_slice(&buffer[..read]);
+    }
+}
+
+/// How long until the server closes, and what it said.
+fn until_closed(mut stream: TcpStream) -> (Duration, String) {
+    let started = Instant::now();
+    let mut said = Vec::new();
+    // A reset is a close, too.
+    let _ = stream.read_to_end(&mut said);
+    (started.elapsed(), String::from_utf8_lossy(&said).into_owned())
+}
+
+fn put_head(server: &Server, length: usize) -> String {
+    format!(
+        "PUT /v1/handoff_state?id={SID} HTTP/1.1\r\nHost: {}\r\nx-api-key: {}\r\nContent-Length: {length}\r\n\r\n",
+        server.address, server.admin
+    )
+}
+
+#[test]
+fn a_connection_that_says_nothing_is_closed() {
+    let server = Server::with(&QUICK);
+    let (took, _) = until_closed(connect(&server));
+    assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+#[test]
+fn a_second_head_that_never_ends_is_closed() {
+    let server = Server::with(&QUICK);
+    let mut stream = connect(&server);
+    one_good_request(&server, &mut stream);
+    stream.write_all(b"G").unwrap();
+    let (took, _) = until_closed(stream);
+    assert!(took < Duration::from_millis(2000), "{took:?}");
+}
+
+#[test]
+fn a_second_head_that_drips_is_closed() {
+    let server = Server::with(&QUICK);
+    let mut stream = connect(&server);
+    one_good_request(&server, &mut stream);
+    let started = Instant::now();
+    let mut open = true;
+    while open && started.elapsed() < Duration::from_secs(5) {
+        open = stream.write_all(b"G").is_ok();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(!open, "still open after {:?}", started.elapsed());
+}
+
+#[test]
+fn an_idle_connection_is_kept_for_a_while_and_then_closed() {
+    let server = Server::with(&QUICK);
+    let mut stream = connect(&server);
+    one_good_request(&server, &mut stream);
+    std::thread::sleep(Duration::from_millis(600));
+    one_good_request(&server, &mut stream);
+    let (took, _) = until_closed(stream);
+    assert!(took > Duration::from_millis(500) && took < Duration::from_secs(4), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_answered_408_and_closed() {
+    let server = Server::with(&QUICK);
+    let mut stream = connect(&server);
+    stream.write_all(put_head(&server, 100).as_bytes()).unwrap();
+    stream.write_all(b"{\"data\":").unwrap();
+    let (took, said) = until_closed(stream);
+    assert!(said.starts_with("HTTP/1.1 408") && said.contains("BODY_TOO_SLOW"), "{said}");
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    server.admin().read(SID).await.refused(404, "HANDOFF_NOT_FOUND");
+}
+
+#[test]
+fn a_body_that_nobody_waits_for_does_not_hold_its_connection() {
+    let server = Server::with(&QUICK);
+    let mut stream = connect(&server);
+    let head = put_head(&server, 100).replace(&server.admin, "wrong");
+    stream.write_all(head.as_bytes()).unwrap();
+    let (took, said) = until_closed(stream);
+    assert!(said.starts_with("HTTP/1.1 401"), "{said}");
+    assert!(took < Duration::from_secs(4), "{took:?}");
+}
+
+#[test]
+fn a_thousand_silent_second_heads_do_not_keep_others_out() {
+    let server = Server::with(&["--head-timeout-ms", "2000"]);
+    let held: Vec<_> = (0..1100)
+        .map(|_| {
+            let mut stream = connect(&server);
+            one_good_request(&server, &mut stream);
+            stream.write_all(b"G").unwrap();
+            stream
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(3000));
+    let mut stream = connect(&server);
+    one_good_request(&server, &mut stream);
+    for mut stream in held {
+        let mut byte = [0];
+        assert!(!matches!(stream.read(&mut byte), Ok(1..)), "still open");
+    }
+}
+
+#[tokio::test]
+async fn more_requests_than_are_taken_are_refused_at_once_and_probes_are_not() {
+    let server = Server::with(&["--max-in-flight", "1", "--body-timeout-ms", "3000"]);
+    let mut slow = connect(&server);
+    slow.write_all(put_head(&server, 100).as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    let started = Instant::now();
+    let refused = server.admin().read(SID).await;
+    refused.refused(503, "OVERLOADED");
+    assert_eq!(refused.header("retry-after"), "1");
+    assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+    server.nobody().get("/livez").await.ok(200);
+    server.nobody().get("/readyz").await.ok(200);
+    drop(slow);
+    std::thread::sleep(Duration::from_millis(200));
+    server.admin().read(SID).await.refused(404, "HANDOFF_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_server_that_stops_says_so_serves_on_and_finishes_what_it_began() {
+    let mut server = Server::with(&["--drain-seconds", "1"]);
+    server.nobody().get("/readyz").await.ok(200);
+    server.ask_to_stop(false);
+    std::thread::sleep(Duration::from_millis(200));
+    server.nobody().get("/readyz").await.refused(503, "NOT_READY");
+    server.nobody().get("/livez").await.ok(200);
+    server.admin().write(SID, "{}").await.ok(201);
+    let mut late = connect(&server);
+    let body = b"{\"data\":{\"late\":1}}";
+    late.write_all(put_head(&server, body.len()).as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(1200));
+    late.write_all(body).unwrap();
+    let (_, said) = until_closed(late);
+    assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+    server.join();
+    assert!(TcpStream::connect(server.address).is_err());
+    let again = Server::on(&server.folder(), server.clock.clone(), &[]);
+    assert_eq!(again.admin().read(SID).await.ok(200)["data"]["late"], 1);
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_hold_up_a_stop() {
+    let mut server = Server::with(&["--drain-seconds", "0"]);
+    let mut idle: Vec<_> = (0..20).map(|_| connect(&server)).collect();
+    idle.iter_mut().for_each(|stream| one_good_request(&server, stream));
+    let started = Instant::now();
+    server.ask_to_stop(false);
+    server.join();
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+}
