@@ -48,9 +48,6 @@ fn operations() -> Vec<(String, String, &'static Value)> {
 
 /// Holds an answer to the contract: status listed, headers there, body as its schema says.
 pub fn check(method: &Method, path: &str, answer: &Answer) {
-    if document().is_null() {
-        return;
-    } // XXX
     let at = format!("{method} {path} → {}", answer.status);
     assert_eq!(answer.header("x-polyai-correlation-id").len(), 36, "{at}: no correlation id");
     assert_eq!(answer.header("cache-control"), "private, no-store", "{at}");

@@ -1,0 +1,43 @@
+//! What `tests/bench` and `tests/faults` run beside Baton: peers to compare with, exact loads, and
+//! the fault programmes.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::pedantic,
+    clippy::as_conversions,
+    unreachable_pub,
+    missing_debug_implementations,
+    missing_docs,
+    reason = "a programme that fails should say so and stop"
+)]
+
+mod bare;
+mod client;
+mod disk_full;
+mod gets;
+mod kill9;
+mod raw_redb;
+mod server;
+
+fn main() {
+    // cargo itself passes `--bench`.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["bare", address, body] => bare::serve(address, body),
+        ["gets", address, path, key, count] => gets::send(address, path, key, count),
+        ["redb", folder, writes, group] => raw_redb::write(folder, writes, group),
+        ["kill9", baton, folder, cycles, seed] => kill9::run(baton, folder, cycles, seed),
+        ["disk-full", baton, folder] => disk_full::run(baton, folder),
+        [] => {}
+        other => {
+            eprintln!("unknown programme {other:?}; tests/bench and tests/faults know them");
+            std::process::exit(64);
+        }
+    }
+}
