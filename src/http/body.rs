@@ -92,7 +92,7 @@ impl<'b> Members<'b> {
         if serde_json::from_str::<&RawValue>(text).is_ok()
             && !text.trim_ascii_start().starts_with('{')
         {
-            let message = "The body must be a JSON object, such as {\"data\":{…}}";
+            let message = "The body must be a JSON object";
             return Err(ApiError::new(Code::NotAnObject, message));
         }
         Self::read(text, "")

@@ -38,7 +38,6 @@ use crate::http::connection::Connection;
 use crate::http::error::ApiError;
 use crate::http::error::Code;
 use crate::http::gate;
-use crate::http::gate::Door;
 use crate::http::request::RequestState;
 use crate::http::request::Stage;
 use crate::http::routes;
@@ -132,11 +131,11 @@ impl Edge {
             _ => Some(self.place()?),
         };
         refuse_encodings(&request)?;
-        // Outside the table only the 404 is reached, and that needs nobody's leave; a handler that
-        // was mounted without a row refuses by itself, for it finds no principal.
-        let door = route.map_or(Door::Open, |route| route.door);
+        // actix matches decoded paths (`/metric%73`) and the table raw ones: what is not in the
+        // table is not handed on, or it would get in by no door at all.
+        let route = route.ok_or_else(routes::path_not_found)?;
         let work = async {
-            if let Some(principal) = gate::admit(door, &self.keys, &request).await? {
+            if let Some(principal) = gate::admit(route.door, &self.keys, &request).await? {
                 // Set once, here; a request has one state.
                 let _ = state.principal.set(principal);
             }
@@ -145,11 +144,7 @@ impl Edge {
         match within(state, work).await {
             Ok(answered) => answered,
             Err(Stage::Body) => Err(body_too_slow().into()),
-            Err(Stage::Work) => Err(ApiError::new(
-                Code::DeadlineExceeded,
-                "The store did not answer in time. A write may or may not have been stored: send it again, the same content is stored once",
-            )
-            .into()),
+            Err(Stage::Work) => Err(deadline_exceeded().into()),
         }
     }
 
@@ -261,6 +256,13 @@ fn body_too_slow() -> ApiError {
         "The body did not arrive in time; nothing was stored. Send it again",
     )
     .with(header::CONNECTION, "close")
+}
+
+fn deadline_exceeded() -> ApiError {
+    ApiError::new(
+        Code::DeadlineExceeded,
+        "The answer was not there in time. If this was a write, it may or may not have been stored; a handoff may be sent again, the same content is stored once",
+    )
 }
 
 fn method_label(method: &Method) -> &'static str {

@@ -68,7 +68,7 @@ codes! {
     GrantTooWide = "GRANT_TOO_WIDE", FORBIDDEN, "Forbidden";
     /// No `id`.
     MissingId = "MISSING_ID", BAD_REQUEST, "Bad Request";
-    /// An `id` or `shared_id` that cannot be one.
+    /// An `id` that cannot be one.
     InvalidId = "INVALID_ID", BAD_REQUEST, "Bad Request";
     /// A parameter or body member of the wrong type or out of range.
     InvalidParameter = "INVALID_PARAMETER", BAD_REQUEST, "Bad Request";
@@ -135,7 +135,7 @@ pub struct ApiError {
     pub code: Code,
     /// What to do, for the caller.
     pub message: String,
-    header: Option<(header::HeaderName, String)>,
+    headers: Vec<(header::HeaderName, String)>,
 }
 
 #[derive(Serialize)]
@@ -155,14 +155,14 @@ impl ApiError {
             code.status(),
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE
         );
-        let header = retry.then(|| (header::RETRY_AFTER, "1".to_owned()));
-        Self { code, message: message.into(), header }
+        let headers = retry.then(|| (header::RETRY_AFTER, "1".to_owned())).into_iter().collect();
+        Self { code, message: message.into(), headers }
     }
 
     /// The same with a header that belongs to it.
     #[must_use]
     pub fn with(mut self, name: header::HeaderName, value: impl Into<String>) -> Self {
-        self.header = Some((name, value.into()));
+        self.headers.push((name, value.into()));
         self
     }
 
@@ -177,7 +177,7 @@ impl ApiError {
             data: (),
         };
         let mut answer = HttpResponseBuilder::new(self.code.status());
-        if let Some((name, value)) = &self.header {
+        for (name, value) in &self.headers {
             answer.insert_header((name.clone(), value.as_str()));
         }
         answer.json(envelope)
@@ -195,7 +195,7 @@ impl ApiError {
             ),
             StoreError::Unavailable(_) => Self::new(
                 Code::StoreUnavailable,
-                "The store is not available; nothing was stored. Try again",
+                "The store is not available at the moment; nothing was acknowledged. Try again",
             ),
             StoreError::Failed(_) => {
                 tracing::error!(error = %Chain(error), "the store failed");
@@ -260,6 +260,10 @@ impl From<ServiceError> for ApiError {
             ServiceError::GrantTooWide(what) => Self::new(
                 Code::GrantTooWide,
                 format!("A key cannot hold more than the one that makes it: {what}"),
+            ),
+            ServiceError::ExpiryPast => Self::new(
+                Code::InvalidParameter,
+                "`expires_at` is in the past; the key would never open anything",
             ),
             ServiceError::NoKey => {
                 Self::new(Code::KeyNotFound, "No such key; `GET /v1/keys` lists those there are")

@@ -111,8 +111,11 @@ impl Params {
             None => Ok(()),
             Some((name, _)) => {
                 let name: String = name.chars().take(64).collect();
-                let known = known.join(", ");
-                let message = format!("Parameter `{name}` is not known here; known are: {known}");
+                let known = match known {
+                    [] => "there are none".to_owned(),
+                    some => format!("known are: {}", some.join(", ")),
+                };
+                let message = format!("Parameter `{name}` is not known here; {known}");
                 Err(ApiError::new(Code::UnknownParameter, message))
             }
         }

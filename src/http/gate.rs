@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use actix_web::dev::ServiceRequest;
 use actix_web::http::Method;
+use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::http::header::HeaderMap;
 use base64::Engine;
@@ -51,31 +52,20 @@ pub async fn admit(
 ) -> Result<Option<Arc<Principal>>, ApiError> {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let takes_basic = door == Door::KeyOrBasic && reads;
-    let presented = match door {
-        Door::Open => return Ok(None),
-        Door::Operator if is_local(request) && presents_nothing(request.headers()) => {
-            return Ok(None);
+    if door == Door::Open
+        || (door == Door::Operator && is_local(request) && presents_nothing(request))
+    {
+        return Ok(None);
+    }
+    let principal = who(takes_basic, keys, request).await.map_err(|refused| {
+        if refused.code.status() != StatusCode::UNAUTHORIZED {
+            return refused;
         }
-        Door::Operator | Door::Key | Door::KeyOrBasic => presented(request.headers())?,
-    };
-    let challenge = |error: ApiError| {
         // A browser page that calls us would otherwise pop up a password dialog.
         let asks = takes_basic && !request.headers().contains_key(header::ORIGIN);
         let scheme = if asks { "Basic realm=\"baton\", charset=\"UTF-8\"" } else { "Bearer" };
-        error.with(header::WWW_AUTHENTICATE, scheme)
-    };
-    let principal = match presented {
-        Presented::Nothing => return Err(challenge(missing())),
-        Presented::Basic(_) if !takes_basic => return Err(basic_not_here()),
-        Presented::Key(key) => keys.admit(&key).await.map_err(|e| challenge(e.into()))?,
-        Presented::Basic(key) => {
-            let principal = keys.admit(&key).await.map_err(|e| challenge(e.into()))?;
-            if principal.scopes.iter().any(|scope| *scope != Scope::HandoffRead) {
-                return Err(basic_not_this_key());
-            }
-            principal
-        }
-    };
+        refused.with(header::WWW_AUTHENTICATE, scheme)
+    })?;
     if door == Door::Operator && !principal.may(Scope::OpsRead) {
         return Err(ApiError::new(
             Code::MissingScope,
@@ -85,7 +75,25 @@ pub async fn admit(
     Ok(Some(principal))
 }
 
-fn presents_nothing(headers: &HeaderMap) -> bool {
+async fn who(
+    takes_basic: bool,
+    keys: &KeyDoor,
+    request: &ServiceRequest,
+) -> Result<Arc<Principal>, ApiError> {
+    match presented(request.headers())? {
+        Presented::Nothing => Err(missing()),
+        Presented::Key(key) => Ok(keys.admit(&key).await?),
+        Presented::Basic(_) if !takes_basic => Err(basic_not_here()),
+        Presented::Basic(key) => {
+            let principal = keys.admit(&key).await?;
+            let narrow = principal.scopes.iter().all(|scope| *scope == Scope::HandoffRead);
+            if narrow { Ok(principal) } else { Err(basic_not_this_key()) }
+        }
+    }
+}
+
+fn presents_nothing(request: &ServiceRequest) -> bool {
+    let headers = request.headers();
     !headers.contains_key(API_KEY) && !headers.contains_key(header::AUTHORIZATION)
 }
 
@@ -116,8 +124,7 @@ fn presented(headers: &HeaderMap) -> Result<Presented, ApiError> {
         _ => Err(ApiError::new(
             Code::InvalidKey,
             "Authorization must be `Bearer <key>`; or send the key as x-api-key",
-        )
-        .with(header::WWW_AUTHENTICATE, "Bearer")),
+        )),
     }
 }
 

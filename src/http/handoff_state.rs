@@ -129,7 +129,10 @@ fn parse(params: &Params, request: &HttpRequest, body: &Body) -> Result<Write, A
             (state.get("handoff").ok_or_else(missing)?, "/context/state/handoff")
         }
         (Some(_), Some(_)) => {
-            return Err(invalid_at("/data", "and /context exclude each other; send one"));
+            return Err(invalid_at(
+                "/data",
+                "stands beside /context; send one of them, they exclude each other",
+            ));
         }
         (None, None) => {
             return Err(invalid_at(

@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::web::Data;
 use serde::Deserialize;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::domain::account::AccountId;
 use crate::domain::account::ProjectId;
@@ -14,6 +15,7 @@ use crate::domain::principal::ReadDefaults;
 use crate::domain::principal::Scope;
 use crate::http::body::Body;
 use crate::http::body::Members;
+use crate::http::body::invalid_at;
 use crate::http::error::ApiError;
 use crate::http::error::Code;
 use crate::http::extract::Caller;
@@ -35,23 +37,15 @@ struct Wanted {
     #[serde(default)]
     label: String,
     expires_at: Option<String>,
-    read_defaults: Option<ReadDefaultsJson>,
 }
 
 const MEMBERS: [&str; 6] =
     ["account_id", "projects", "scopes", "label", "expires_at", "read_defaults"];
 
-#[derive(Clone, Copy, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Serialize)]
 struct ReadDefaultsJson {
-    #[serde(default)]
     wait: u8,
-    #[serde(default = "not_found")]
     miss: u16,
-}
-
-fn not_found() -> u16 {
-    404
 }
 
 /// A key as it is shown; never its secret.
@@ -119,7 +113,7 @@ pub(super) async fn create(
     Ok(HttpResponse::Created().json(MadeJson { shown, key: made.key.expose() }))
 }
 
-/// `GET`: the keys that the caller could have made.
+/// `GET`: the keys of the account whose projects the caller reaches.
 pub(super) async fn list(
     caller: Caller,
     params: Params,
@@ -144,13 +138,17 @@ pub(super) async fn revoke(
             "Parameter `id` is missing: the key's id, as `GET /v1/keys` lists it",
         )
     };
-    let id: KeyId = params.read("id")?.ok_or_else(missing)?;
+    let text = params.text("id")?.ok_or_else(missing)?;
+    let id: KeyId = text.parse().map_err(|_bad_id| {
+        invalid("id", "is not a key's id: ten letters and digits, as `GET /v1/keys` lists it")
+    })?;
     keys.revoke(&caller.0, &id).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 fn grant(body: &Body) -> Result<Grant, ApiError> {
-    Members::of_body(&body.0)?.only(&MEMBERS)?;
+    let members = Members::of_body(&body.0)?;
+    members.only(&MEMBERS)?;
     // serde's message names the member and what it takes; it quotes the caller to the caller.
     let wanted: Wanted = serde_json::from_slice(&body.0).map_err(|why| {
         ApiError::new(Code::InvalidParameter, format!("The body cannot be read: {why}"))
@@ -172,21 +170,41 @@ fn grant(body: &Body) -> Result<Grant, ApiError> {
     };
     Ok(Grant {
         account: wanted.account_id,
-        projects: wanted.projects.map(Projects::Only),
-        scopes: wanted.scopes,
+        projects: wanted.projects.map(once).map(Projects::Only),
+        scopes: once(wanted.scopes),
         label: wanted.label,
         expires_at: wanted.expires_at.map(moment).transpose()?,
-        read_defaults: wanted.read_defaults.map(read_defaults).transpose()?.unwrap_or_default(),
+        read_defaults: members
+            .get("read_defaults")
+            .map(|_| read_defaults(&members))
+            .transpose()?
+            .unwrap_or_default(),
     })
 }
 
-fn read_defaults(json: ReadDefaultsJson) -> Result<ReadDefaults, ApiError> {
-    match json {
-        ReadDefaultsJson { wait, .. } if wait > MAX_WAIT => {
-            Err(invalid("read_defaults.wait", format!("must be 0 to {MAX_WAIT} seconds")))
-        }
-        ReadDefaultsJson { wait, miss: 200 } => Ok(ReadDefaults { wait, miss_200: true }),
-        ReadDefaultsJson { wait, miss: 404 } => Ok(ReadDefaults { wait, miss_200: false }),
-        ReadDefaultsJson { .. } => Err(invalid("read_defaults.miss", "must be 200 or 404")),
+fn read_defaults(members: &Members<'_>) -> Result<ReadDefaults, ApiError> {
+    let given = members.object("read_defaults", "/read_defaults")?;
+    given.only(&["wait", "miss"])?;
+    let wait = given.get("wait").map_or(Ok(0), |wait| wait.get().parse());
+    let wait = wait.ok().filter(|wait| *wait <= MAX_WAIT).ok_or_else(|| {
+        invalid_at(
+            "/read_defaults/wait",
+            format!("must be a whole number from 0 to {MAX_WAIT}, seconds"),
+        )
+    })?;
+    match given.get("miss").map_or("404", RawValue::get) {
+        "200" => Ok(ReadDefaults { wait, miss_200: true }),
+        "404" => Ok(ReadDefaults { wait, miss_200: false }),
+        _ => Err(invalid_at("/read_defaults/miss", "must be 200 or 404")),
     }
+}
+
+/// Each only once, in order.
+fn once<T: PartialEq>(many: Vec<T>) -> Vec<T> {
+    many.into_iter().fold(Vec::new(), |mut kept, one| {
+        if !kept.contains(&one) {
+            kept.push(one);
+        }
+        kept
+    })
 }

@@ -70,7 +70,7 @@ pub fn mount(config: &mut ServiceConfig) {
     for resource in [handoff_state, keys].into_iter().chain(open) {
         config.service(resource.default_service(web::to(method_not_allowed)));
     }
-    config.default_service(web::to(path_not_found));
+    config.default_service(web::to(async || Err::<HttpResponse, _>(path_not_found())));
 }
 
 fn get() -> actix_web::Route {
@@ -88,8 +88,9 @@ async fn method_not_allowed(request: HttpRequest) -> Result<HttpResponse, ApiErr
     Err(ApiError::new(Code::MethodNotAllowed, message).with(header::ALLOW, allow))
 }
 
-async fn path_not_found() -> Result<HttpResponse, ApiError> {
-    Err(ApiError::new(Code::PathNotFound, "No such path; /openapi.yaml lists those there are"))
+/// There is nothing there.
+pub fn path_not_found() -> ApiError {
+    ApiError::new(Code::PathNotFound, "No such path; /openapi.yaml lists those there are")
 }
 
 /// A method as it may stand in a message: it is the caller's own text, and may be long.

@@ -34,6 +34,9 @@ pub enum ServiceError {
     /// A key asked for more than its maker holds.
     #[error("the key would hold more than the one that makes it: {0}")]
     GrantTooWide(&'static str),
+    /// A key that would have expired before it is made.
+    #[error("the key's end is in the past")]
+    ExpiryPast,
     /// No such key in the account.
     #[error("no such key")]
     NoKey,

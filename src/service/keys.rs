@@ -91,6 +91,10 @@ impl Keys {
             }
             (own, wanted) => wanted.or(own),
         };
+        let now = self.clock.now();
+        if expires_at.is_some_and(|end| end <= now) {
+            return Err(ServiceError::ExpiryPast);
+        }
         let key = ApiKey::random().map_err(|_no_random| ServiceError::NoRandom)?;
         let record = KeyRecord {
             id: key.id().clone(),
@@ -98,7 +102,7 @@ impl Keys {
             projects,
             scopes: grant.scopes,
             label: grant.label,
-            created_at: self.clock.now().micros(),
+            created_at: now.micros(),
             expires_at: expires_at.map(Timestamp::micros),
             read_defaults: grant.read_defaults,
             hash: key.hash(),
@@ -112,7 +116,9 @@ impl Keys {
         }
     }
 
-    /// Keys that `who` could have made, of one account, or of all when the admin names none.
+    /// The keys whose projects `who` reaches, of one account, or of all when the admin names none.
+    /// Their scopes do not matter: whoever looks after an account's keys must be able to see and to
+    /// revoke every one of them.
     pub async fn list(
         &self,
         who: &Principal,

@@ -192,6 +192,20 @@ async fn a_key_of_some_projects_reaches_no_others() {
 }
 
 #[tokio::test]
+async fn another_spelling_of_a_path_is_no_way_round_its_door() {
+    let server = Server::start();
+    let proxied = [("x-forwarded-for", "203.0.113.9")];
+    for path in ["/metric%73", "/%6detrics", "//metrics", "/metrics/", "/METRICS"] {
+        server.nobody().get_with(path, &proxied).await.refused(404, "PATH_NOT_FOUND");
+    }
+    server
+        .admin()
+        .get(&format!("/v1/handoff%5Fstate?id={SID}"))
+        .await
+        .refused(404, "PATH_NOT_FOUND");
+}
+
+#[tokio::test]
 async fn metrics_are_for_this_machine_and_for_operators() {
     let server = Server::start();
     server.admin().write(SID, "{}").await.ok(201);

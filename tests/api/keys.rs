@@ -126,6 +126,16 @@ async fn bad_wishes_are_refused_by_name() {
         (json!({ "scopes": ["handoff:all"] }), "INVALID_PARAMETER", "handoff:all"),
         (json!({ "scopes": ["ops:read"], "projects": [] }), "INVALID_PARAMETER", "projects"),
         (json!({ "scopes": ["ops:read"], "expires_at": "soon" }), "INVALID_PARAMETER", "RFC 3339"),
+        (
+            json!({ "scopes": ["ops:read"], "expires_at": "2026-01-01T00:00:00Z" }),
+            "INVALID_PARAMETER",
+            "past",
+        ),
+        (
+            json!({ "scopes": ["ops:read"], "read_defaults": [1, 200] }),
+            "INVALID_PARAMETER",
+            "object",
+        ),
         (json!({ "scopes": ["ops:read"], "label": "x".repeat(101) }), "INVALID_PARAMETER", "label"),
         (
             json!({ "scopes": ["ops:read"], "read_defaults": { "wait": 9 } }),

@@ -24,7 +24,7 @@ async fn no_payload_and_no_key_reaches_log_metrics_errors_or_disk_in_clear() {
         format!("{{\"data\":{{\"a\":\"{MARK}\",\"a\":1}}}}"),
         format!("{{\"data\":[\"{MARK}\"]}}"),
         format!("{{\"data\":{{\"a\":\"{MARK}\"}}"),
-        format!("{MARK}"),
+        MARK.to_owned(),
     ] {
         let answer = admin.put(&format!("/v1/handoff_state?id={SID}"), body).await;
         assert!(answer.status >= 400);

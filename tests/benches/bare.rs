@@ -20,6 +20,7 @@ pub fn serve(address: &str, body: &str) {
                 .service(web::resource("/v1/handoff_state").route(web::get().to(read)))
         })
         .workers(1)
+        .shutdown_timeout(0)
         .bind(address)
         .unwrap()
         .run()

@@ -60,7 +60,7 @@ impl Client {
             }
             let (name, value) = line.trim_end().split_once(':').unwrap_or(("", ""));
             if name.eq_ignore_ascii_case("content-length") {
-                length = value.trim().parse().map_err(|_| early())?;
+                length = value.trim().parse().map_err(|_not_a_number| early())?;
             }
             if line == "\r\n" {
                 break;

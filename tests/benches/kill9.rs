@@ -109,9 +109,7 @@ fn look(client: &mut Client, cycle: u64, story: &Story) -> (u64, u64) {
                 let json: serde_json::Value =
                     serde_json::from_slice(&answer.body).unwrap_or_default();
                 let n = json["data"]["n"].as_u64().unwrap_or(0);
-                if json["data"].to_string()
-                    != serde_json::from_str::<serde_json::Value>(&body(n)).unwrap().to_string()
-                {
+                if json["data"] != serde_json::from_str::<serde_json::Value>(&body(n)).unwrap() {
                     partial += 1;
                 }
                 whole(n)

@@ -130,9 +130,9 @@ impl Writer {
         self.shared.meter.writable.set(0);
         tracing::error!(error = %why, "the store cannot be written; trying to reopen it");
         let mut wait = FIRST_RETRY;
-        while !self.probe() || !self.reopen() {
+        while let Err(why) = self.probe().and_then(|()| self.reopen()) {
             match self.jobs.recv_timeout(wait) {
-                Ok(job) => job.answer(Err(why.clone())),
+                Ok(job) => job.answer(Err(why)),
                 Err(RecvTimeoutError::Timeout) => wait = (wait * 2).min(LAST_RETRY),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -143,29 +143,21 @@ impl Writer {
         tracing::info!("the store is open again; nothing acknowledged was lost");
     }
 
-    fn probe(&self) -> bool {
+    fn probe(&self) -> Result<(), StoreError> {
         let probe = self.path.with_extension("probe");
-        let wrote = File::create(&probe).and_then(|mut file| {
-            file.write_all(&vec![0x5a; PROBE_BYTES]).and_then(|()| file.sync_all())
-        });
+        let bytes = vec![0x5a; PROBE_BYTES];
+        let wrote = File::create(&probe)
+            .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()));
         let removed = std::fs::remove_file(&probe);
-        wrote.and(removed).is_ok()
+        wrote.and(removed).map_err(|error| file::explain(redb::StorageError::Io(error)))
     }
 
-    fn reopen(&self) -> bool {
+    fn reopen(&self) -> Result<(), StoreError> {
         let mut guard = self.shared.database.write().unwrap_or_else(PoisonError::into_inner);
         // The old handle holds the file's lock, so it goes first.
         *guard = None;
-        match file::open(&self.path) {
-            Ok(database) => {
-                *guard = Some(database);
-                true
-            }
-            Err(error) => {
-                tracing::error!(%error, "the store does not open yet");
-                false
-            }
-        }
+        *guard = Some(file::open(&self.path)?);
+        Ok(())
     }
 }
 
