@@ -1,5 +1,38 @@
-//! Baton keeps the handoff of a phone call.
+//! Baton keeps the handoff of a phone call: the context that a voice agent passes on when it hands
+//! the call to a human. An agent writes it once under the call's SID; Twilio Functions, Studio flows
+//! and Flex read it.
+//!
+//! # Floors
+//!
+//! Imports run down only; `tests/architecture.rs` holds them to it.
+//!
+//! | room | what it holds |
+//! |---|---|
+//! | [`cli`] | what an operator types |
+//! | [`app`] | builds everything once and runs it; the only room that knows all others |
+//! | [`http`] | connections, routes, the gate, answers and refusals |
+//! | [`service`] | use cases; each asks first who is asking |
+//! | [`auth`] | doors: a credential in, a principal out |
+//! | [`store`] | bytes that survive a restart: engines, seal, records, L1 |
+//! | [`telemetry`] | logs, metrics, the only maker of outbound clients |
+//! | [`config`] | settings as plain, checked data |
+//! | [`domain`] | the nouns; no I/O, no clock read, no framework |
+//!
+//! # Life of a request
+//!
+//! [`http::connection`] (every wait ends) → [`http::edge`] (correlation id, a place in flight, no
+//! compressed bodies) → [`http::gate`] (who is asking, before the body is read) → a handler of ten
+//! lines → [`service::handoffs`] (may they?) → [`store::records`] (memory, then the engine, sealed) →
+//! back through the edge: envelope, headers, metrics, one access line.
+//!
+//! # Life of a start
+//!
+//! Arguments → [`config::Settings`] (all faults in one report, exit 64) → the listener → the keys
+//! ([`app::first_start`]) → the store, which must open under them → services → workers. On SIGTERM
+//! `/readyz` turns 503 while requests are still taken; then in-flight requests finish, queued writes
+//! are committed, and it exits 0.
 #![cfg_attr(test, allow(clippy::pedantic, clippy::string_slice, reason = "tests say it plainly"))]
+
 pub mod app;
 pub mod auth;
 pub mod cli;
