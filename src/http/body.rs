@@ -1,5 +1,6 @@
 //! Reading request bodies: bounded in size and time, and only for a caller whom the gate let in.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use actix_web::FromRequest;
@@ -108,8 +109,9 @@ impl<'b> Members<'b> {
             let code = if deep { Code::TooDeep } else { Code::InvalidJson };
             ApiError::new(code, format!("Not valid JSON: {text}"))
         })?;
-        for (at, (name, _)) in members.iter().enumerate() {
-            if members.iter().take(at).any(|(before, _)| before == name) {
+        let mut seen = HashSet::with_capacity(members.len());
+        for (name, _) in &members {
+            if !seen.insert(name) {
                 return Err(ApiError::new(
                     Code::DuplicateKey,
                     format!(

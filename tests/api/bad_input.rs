@@ -179,3 +179,15 @@ async fn conditions_that_contradict_are_refused() {
         .await
         .refused(400, "INVALID_PARAMETER");
 }
+
+#[tokio::test]
+async fn a_body_of_very_many_members_costs_no_more_than_its_size() {
+    let server = Server::start();
+    let members: Vec<_> = (0..22_000).map(|n| format!("\"{n}\":1")).collect();
+    let started = std::time::Instant::now();
+    let flat = format!("{{{}}}", members.join(","));
+    let path = format!("/v1/handoff_state?id={SID}");
+    server.admin().put(&path, flat.clone()).await.refused(400, "UNKNOWN_PARAMETER");
+    server.admin().put(&path, format!("{{\"data\":{flat}}}")).await.ok(201);
+    assert!(started.elapsed() < std::time::Duration::from_secs(2), "{:?}", started.elapsed());
+}

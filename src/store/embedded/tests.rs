@@ -151,3 +151,24 @@ async fn after_closing_it_answers_unavailable() {
     let put = store.put(conformance::put(&clock, "k", "v")).await;
     assert!(matches!(put, Err(StoreError::Unavailable(_))));
 }
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_fails_its_own_write_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("baton.redb");
+    let clock = conformance::clock();
+    let database = file::open_or_create(&path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let damaged: (&[u8], &[u8]) = (b"damaged", b"\xff");
+    transaction.open_table(RECORDS).unwrap().insert(damaged.0, damaged.1).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let store = Embedded::open(&path, clock.clone(), StoreMeter::default()).unwrap();
+    let (bad, good) = tokio::join!(
+        store.put(conformance::put(&clock, "damaged", "1")),
+        store.put(conformance::put(&clock, "whole", "1"))
+    );
+    assert!(matches!(bad, Err(StoreError::Unreadable(_))), "{bad:?}");
+    assert!(matches!(good, Ok(Outcome::Done(_))), "{good:?}");
+    assert!(store.ping().await.is_ok(), "the store itself is well");
+}

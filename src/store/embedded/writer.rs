@@ -72,14 +72,15 @@ impl Writer {
 
     fn write(&self, group: Vec<Job>) {
         let size = group.len();
-        match self.commit(|tables, clock| {
-            group.iter().map(|job| apply(tables, job, clock)).collect::<Result<Vec<_>, _>>()
-        }) {
-            Ok(outcomes) => {
+        let answers = self.commit(|tables, clock| {
+            group.iter().map(|job| job.apply(tables, clock)).collect::<Result<Vec<_>, _>>()
+        });
+        match answers {
+            Ok(answers) => {
                 self.shared.meter.commits.inc();
                 self.shared.meter.writes.inc_by(u64::try_from(size).unwrap_or(0));
-                for (job, outcome) in group.into_iter().zip(outcomes) {
-                    job.answer(Ok(outcome));
+                for (job, answer) in group.into_iter().zip(answers) {
+                    job.answer(answer);
                 }
             }
             Err(error) => {
@@ -161,14 +162,25 @@ impl Writer {
     }
 }
 
-fn apply(tables: &mut Tables<'_>, job: &Job, clock: &Clock) -> Result<Outcome, TableError> {
-    match job {
-        Job::Put(put, _) => tables.put(put, clock.now()),
-        Job::Delete(delete, _) => tables.delete(delete, clock.now()),
-    }
-}
-
 impl Job {
+    /// Does it. A row that cannot be read is an answer to this job alone; only a failing file fails
+    /// the group.
+    fn apply(
+        &self,
+        tables: &mut Tables<'_>,
+        clock: &Clock,
+    ) -> Result<Result<Outcome, StoreError>, TableError> {
+        let done = match self {
+            Self::Put(put, _) => tables.put(put, clock.now()),
+            Self::Delete(delete, _) => tables.delete(delete, clock.now()),
+        };
+        match done {
+            Ok(outcome) => Ok(Ok(outcome)),
+            Err(TableError::Row(unreadable)) => Ok(Err(unreadable)),
+            Err(failing @ TableError::File(_)) => Err(failing),
+        }
+    }
+
     fn answer(self, outcome: Result<Outcome, StoreError>) {
         let (Self::Put(_, to) | Self::Delete(_, to)) = self;
         // A caller that has gone away needs no answer.
