@@ -36,9 +36,13 @@ struct Serving {
 
 impl Serving {
     fn start() -> Self {
+        Self::draining("0")
+    }
+
+    fn draining(drain: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data_dir = folder.path().join("a dir");
-        let mut command = baton(&["serve", "--listen", "127.0.0.1:0", "--drain-seconds", "0"]);
+        let mut command = baton(&["serve", "--listen", "127.0.0.1:0", "--drain-seconds", drain]);
         command.arg("--data-dir").arg(data_dir).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -52,9 +56,13 @@ impl Serving {
         Self { child, greeting, folder }
     }
 
-    fn stop(&mut self) -> i32 {
+    fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        Command::new("kill").arg(pid).status().unwrap();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+
+    fn stop(&mut self) -> i32 {
+        self.signal("-TERM");
         self.child.wait().unwrap().code().unwrap()
     }
 }
@@ -143,4 +151,19 @@ fn a_server_that_is_not_there_is_named() {
     let (code, _, err) = run(command);
     assert_eq!(code, 1);
     assert!(err.contains("http://127.0.0.1:1") && err.contains("BATON_URL"), "{err}");
+}
+
+#[test]
+fn ctrl_c_does_not_drain_and_a_second_signal_ends_at_once() {
+    let started = std::time::Instant::now();
+    let mut serving = Serving::draining("60");
+    serving.signal("-INT");
+    assert_eq!(serving.child.wait().unwrap().code(), Some(0));
+    let mut serving = Serving::draining("60");
+    serving.signal("-TERM");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(serving.child.try_wait().unwrap().is_none(), "it drains");
+    serving.signal("-TERM");
+    assert_eq!(serving.child.wait().unwrap().code(), Some(1));
+    assert!(started.elapsed() < std::time::Duration::from_secs(20));
 }

@@ -41,7 +41,7 @@ const SIGNING_KEY_FILE: &str = "signing.key";
 pub struct Keys {
     /// The first admin key.
     pub admin_key: SecretString,
-    /// Its file, unless it was given.
+    /// Its file, unless it came by the environment.
     pub admin_key_file: Option<PathBuf>,
     /// The sealing ring, newest first.
     pub seal_keys: Vec<SecretSlice<u8>>,
@@ -75,9 +75,6 @@ pub enum NoKeys {
     /// The sealing ring is empty or holds a key of another length.
     #[error("BATON_SEAL_KEYS holds no keys of 32 bytes")]
     SealKeys,
-    /// A signing key was given that is none.
-    #[error("BATON_SIGNING_KEYS holds something that is not an Ed25519 key in PKCS#8")]
-    SigningKey,
     /// No random bytes.
     #[error("the system's random source failed")]
     NoRandom,
@@ -95,13 +92,8 @@ impl Keys {
             Some(keys) => keys.clone(),
             None => vec![signing_key(folder)?],
         };
-        let is_key =
-            |key: &SecretSlice<u8>| Ed25519KeyPair::from_pkcs8(key.expose_secret()).is_ok();
-        if !signing_keys.iter().all(is_key) {
-            return Err(NoKeys::SigningKey);
-        }
         let (admin_key, admin_key_file) = match &settings.admin_key {
-            Some(key) => (key.clone(), None),
+            Some(key) => (key.clone(), settings.admin_key_file.clone()),
             None => admin_key(folder)?,
         };
         Ok(Self { admin_key, admin_key_file, seal_keys, signing_keys })
@@ -134,7 +126,9 @@ fn signing_key(folder: &Path) -> Result<SecretSlice<u8>, NoKeys> {
         let pair = Ed25519KeyPair::generate_pkcs8(&rand::SystemRandom::new());
         Ok(STANDARD.encode(pair.map_err(|_unspecified| NoKeys::NoRandom)?.as_ref()))
     })?;
-    decoded(&text).ok_or(NoKeys::Unreadable(key))
+    let is_key =
+        |bytes: &SecretSlice<u8>| Ed25519KeyPair::from_pkcs8(bytes.expose_secret()).is_ok();
+    decoded(&text).filter(is_key).ok_or(NoKeys::Unreadable(key))
 }
 
 fn admin_key(folder: &Path) -> Result<(SecretString, Option<PathBuf>), NoKeys> {
@@ -170,8 +164,10 @@ fn find_or_make(
 
 /// Writes a file whole or not at all, durably, unless somebody else was first.
 fn put_in_place(file: &Path, text: &str) -> io::Result<()> {
-    let unfinished = file.with_extension(format!("new-{}", std::process::id()));
-    let _ = fs::remove_file(&unfinished);
+    // A name of its own: two containers on one volume are both process 1.
+    let mut name = [0; 8];
+    rand::fill(&mut name).map_err(io::Error::other)?;
+    let unfinished = file.with_extension(format!("new-{:016x}", u64::from_be_bytes(name)));
     let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
     out.write_all(text.as_bytes())
         .and_then(|()| out.write_all(b"\n"))

@@ -38,6 +38,7 @@ use crate::domain::api_key::KeyHash;
 use crate::domain::clock::Clock;
 use crate::domain::handoff::Handoff;
 use crate::http::access::AccessLog;
+use crate::http::connection::COARSE_CLOCK;
 use crate::http::connection::Watched;
 use crate::http::edge;
 use crate::http::edge::Edge;
@@ -100,19 +101,23 @@ pub struct App {
 impl App {
     /// Binds, opens and builds. Blocks; opening a store takes milliseconds.
     pub fn build(settings: Settings, clock: Clock, log: Sink) -> Result<Self, StartError> {
+        Self::build_over(settings, clock, log, |kv| kv)
+    }
+
+    /// The same, with `around` put around the engine: how tests make it slow or broken.
+    pub fn build_over(
+        settings: Settings,
+        clock: Clock,
+        log: Sink,
+        around: impl FnOnce(Arc<dyn Kv>) -> Arc<dyn Kv>,
+    ) -> Result<Self, StartError> {
         // First, so that a second server finds the port taken before it touches the store.
         let listener = listen(settings.listen)?;
         let private = DirBuilder::new().recursive(true).mode(0o700).create(&settings.data_dir);
         private.map_err(|why| StartError::DataDir(settings.data_dir.display().to_string(), why))?;
         let start_keys = StartKeys::find_or_make(&settings)?;
         let metrics = Arc::new(Metrics::new(log.dropped()));
-        let kv: Arc<dyn Kv> = match settings.store {
-            StoreKind::Memory => Arc::new(Memory::new(clock.clone())),
-            StoreKind::Embedded => {
-                let file = settings.data_dir.join(STORE_FILE);
-                Arc::new(Embedded::open(&file, clock.clone(), metrics.store.clone())?)
-            }
-        };
+        let kv = around(open_store(&settings, &clock, &metrics)?);
         let seal = Arc::new(start_keys.seal()?);
         block_on(check_ring(kv.as_ref(), &seal))?;
         let records = Records::<Handoff>::new(
@@ -175,10 +180,15 @@ impl App {
                 tracing::info!(seconds = drain.as_secs(), "asked to stop; still taking requests");
                 tokio::time::sleep(drain).await;
             }
-            handle.stop(true).await;
+            // Not awaited: the server itself is, below.
+            drop(handle.stop(true));
         };
-        // The server future ends when `stop` above is done with it, or on a fault of its own.
-        let (outcome, ()) = tokio::join!(server, stopping);
+        // The server ends once it was stopped, or on a fault of its own: then nobody need ask.
+        let mut server = std::pin::pin!(server);
+        let outcome = tokio::select! {
+            outcome = &mut server => outcome,
+            () = stopping => server.await,
+        };
         let store = Arc::clone(&readiness.store);
         let closed = tokio::task::spawn_blocking(move || store.close()).await;
         tracing::info!("stopped; everything acknowledged is stored");
@@ -210,8 +220,8 @@ impl App {
                     let signal = shutdown.clone();
                     async move { signal.notified().await }
                 })
-                .keep_alive(limits.keep_alive)
-                .client_request_timeout(limits.head_timeout)
+                .keep_alive(limits.keep_alive + COARSE_CLOCK)
+                .client_request_timeout(limits.head_timeout + COARSE_CLOCK)
                 .client_disconnect_timeout(Duration::from_secs(1))
                 .h1_allow_half_closed(false)
                 .on_connect_ext(|stream: &Watched, extensions| {
@@ -233,6 +243,21 @@ impl App {
         })?;
         Ok(server.run())
     }
+}
+
+fn open_store(
+    settings: &Settings,
+    clock: &Clock,
+    metrics: &Metrics,
+) -> Result<Arc<dyn Kv>, StoreError> {
+    metrics.store.writable.set(1);
+    Ok(match settings.store {
+        StoreKind::Memory => Arc::new(Memory::new(clock.clone())),
+        StoreKind::Embedded => {
+            let file = settings.data_dir.join(STORE_FILE);
+            Arc::new(Embedded::open(&file, clock.clone(), metrics.store.clone())?)
+        }
+    })
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -11,7 +11,7 @@ use crate::domain::clock::Clock;
 use crate::domain::principal::Principal;
 use crate::store::kv::StoreError;
 use crate::store::record::StoredKey;
-use crate::store::record::key_key;
+use crate::store::record::api_key_record_key;
 use crate::store::records::Records;
 
 /// Opens to API keys.
@@ -51,7 +51,7 @@ impl KeyDoor {
             return Ok(Arc::clone(&self.admin_principal));
         }
         let id = claimed_id(text).ok_or(KeyRefused::Unknown)?;
-        let key = key_key(id);
+        let key = api_key_record_key(id);
         let stored = match self.keys.cached(&key).await {
             Some(stored) => stored,
             // Junk is refused by its checksum before the store is asked.
@@ -106,7 +106,7 @@ mod tests {
             hash: key.hash(),
         };
         let stored = StoredKey::new(record);
-        let at = key_key(key.id().as_str());
+        let at = api_key_record_key(key.id().as_str());
         keys.put(at, stored, Expect::Absent, Change::Content).await.unwrap();
         (KeyDoor::new(keys, KeyHash::of(ADMIN), clock.clone()), key, clock)
     }

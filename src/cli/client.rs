@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use reqwest::Method;
+use reqwest::StatusCode;
 use serde_json::Value;
 
 use crate::cli::Failure;
@@ -48,10 +49,19 @@ impl Server {
             let answer = request.send().await.map_err(unreachable)?;
             let status = answer.status();
             let text = answer.text().await.map_err(unreachable)?;
-            let json: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
-            if status.is_success() {
-                return Ok(json);
+            let json = serde_json::from_str::<Value>(&text);
+            match &json {
+                Ok(json) if status.is_success() => return Ok(json.clone()),
+                Err(_) if status == StatusCode::NO_CONTENT => return Ok(Value::Null),
+                Err(_) if status.is_success() => {
+                    let what = format!(
+                        "{url} answered something else than JSON. Is it Baton? Set BATON_URL"
+                    );
+                    return Err(Failure::Failed(what));
+                }
+                Ok(_) | Err(_) => {}
             }
+            let json = json.unwrap_or(Value::Null);
             let told =
                 json.get("error_message").and_then(Value::as_str).unwrap_or("no explanation");
             Err(Failure::Failed(format!("{status}: {told}")))

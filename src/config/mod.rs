@@ -36,6 +36,8 @@ pub struct Settings {
     pub store: StoreKind,
     /// The first admin key, when it is given and not made.
     pub admin_key: Option<SecretString>,
+    /// The file it was given in, for the commands that are printed at the start.
+    pub admin_key_file: Option<PathBuf>,
     /// The sealing ring, newest first, when it is given and not made.
     pub seal_keys: Option<Vec<SecretSlice<u8>>>,
     /// Signing keys (PKCS#8, Ed25519), newest first, when given and not made.
@@ -135,6 +137,7 @@ impl Settings {
             data_dir: PathBuf::from(&raw.data_dir),
             store: store?,
             admin_key: secrets.admin_key,
+            admin_key_file: raw.secrets.admin_key_file.as_ref().map(PathBuf::from),
             seal_keys: secrets.seal_keys,
             signing_keys: secrets.signing_keys,
             log: log?,
@@ -148,7 +151,7 @@ impl Settings {
 
 impl Edge {
     fn read(raw: &Raw, faults: &mut Faults) -> Option<Self> {
-        // A handoff must pass through Baton's own guard with its sizes in u32.
+        // 16 MiB: far past what any hop of a call takes, and still cheap to refuse.
         let body = faults.number("BATON_MAX_BODY_BYTES", &raw.max_body_bytes, 1024, 16 << 20);
         let request = faults.millis("BATON_REQUEST_TIMEOUT_MS", &raw.request_timeout_ms);
         let head = faults.millis("BATON_HEAD_TIMEOUT_MS", &raw.head_timeout_ms);

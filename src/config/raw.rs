@@ -2,6 +2,7 @@
 //! README's table says; a test holds the two together.
 
 use clap::Args;
+use secrecy::SecretString;
 
 /// Settings of `baton serve`.
 #[derive(Args, Clone, Debug)]
@@ -107,19 +108,20 @@ pub struct RawSecrets {
     pub signing_keys_file: Option<String>,
     /// The first admin key itself, from the environment alone.
     #[arg(skip = from_environment("BATON_ADMIN_KEY"))]
-    pub admin_key: Option<String>,
+    pub admin_key: Option<SecretString>,
     /// The sealing keys themselves, from the environment alone.
     #[arg(skip = from_environment("BATON_SEAL_KEYS"))]
-    pub seal_keys: Option<String>,
+    pub seal_keys: Option<SecretString>,
     /// The signing keys themselves, from the environment alone.
     #[arg(skip = from_environment("BATON_SIGNING_KEYS"))]
-    pub signing_keys: Option<String>,
+    pub signing_keys: Option<SecretString>,
 }
 
 /// Secrets that are read from the environment and take no flag: the variable's name.
 pub const SECRETS: [&str; 3] = ["BATON_ADMIN_KEY", "BATON_SEAL_KEYS", "BATON_SIGNING_KEYS"];
 
-fn from_environment(name: &str) -> Option<String> {
-    #[expect(clippy::disallowed_methods, reason = "this is where settings come in")]
-    std::env::var(name).ok()
+/// A variable that is not UTF-8 is given all the same: it reads as something that no secret is, so
+/// that the check refuses it and nobody takes it for unset.
+fn from_environment(name: &str) -> Option<SecretString> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned().into())
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret;
@@ -50,14 +51,15 @@ pub(super) fn read(raw: &RawSecrets, faults: &mut Faults) -> Secrets {
     );
     let signing_keys = signing.and_then(|text| {
         let name = "BATON_SIGNING_KEYS";
-        keys(name, "base64 of an Ed25519 key in PKCS#8", &text, faults, |bytes| !bytes.is_empty())
+        let is_key = |bytes: &[u8]| Ed25519KeyPair::from_pkcs8(bytes).is_ok();
+        keys(name, "base64 of an Ed25519 key in PKCS#8", &text, faults, is_key)
     });
     Secrets { admin_key, seal_keys, signing_keys }
 }
 
 fn given(
     name: &str,
-    value: Option<&String>,
+    value: Option<&SecretString>,
     file: Option<&String>,
     faults: &mut Faults,
 ) -> Option<SecretString> {
@@ -66,7 +68,7 @@ fn given(
             faults.0.push(format!("{name} and {name}_FILE are both set; give one"));
             return None;
         }
-        (Some(value), None) => value.clone(),
+        (Some(value), None) => value.expose_secret().to_owned(),
         (None, Some(path)) => match fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) => {
@@ -112,10 +114,10 @@ mod tests {
     #[test]
     fn a_secret_comes_from_one_place_and_is_not_empty() {
         let both = RawSecrets {
-            admin_key: Some("x".repeat(40)),
+            admin_key: Some("x".repeat(40).into()),
             admin_key_file: Some("/nowhere".into()),
             seal_keys: Some(" ".into()),
-            signing_keys_file: Some("/nowhere/at/all".into()),
+            signing_keys_file: Some("/nowhere/at/all".to_owned()),
             ..RawSecrets::default()
         };
         let faults = faults_of(&both);
@@ -137,9 +139,15 @@ mod tests {
     }
 
     #[test]
+    fn a_signing_key_that_is_none_is_refused_with_the_other_faults() {
+        let raw = RawSecrets { signing_keys: Some("AAAA".into()), ..RawSecrets::default() };
+        assert!(faults_of(&raw)[0].contains("Ed25519"));
+    }
+
+    #[test]
     fn a_ring_of_several_keys_is_read_in_order() {
         let ring = [[1_u8; 32], [2; 32]].map(|key| STANDARD.encode(key)).join("\n");
-        let raw = RawSecrets { seal_keys: Some(ring), ..RawSecrets::default() };
+        let raw = RawSecrets { seal_keys: Some(ring.into()), ..RawSecrets::default() };
         let mut faults = Faults::default();
         let keys = read(&raw, &mut faults).seal_keys.unwrap();
         assert_eq!((keys.len(), keys[0].expose_secret()[0]), (2, 1));

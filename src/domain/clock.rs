@@ -31,8 +31,8 @@ impl Timestamp {
         Self(self.0.saturating_add(u64::try_from(by.as_micros()).unwrap_or(u64::MAX)))
     }
 
-    /// How long until this moment, seen from `now`; zero when it has passed.
-    pub fn since(self, now: Self) -> Duration {
+    /// How long it is until this moment, seen from `now`; zero when it has passed.
+    pub fn until(self, now: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(now.0))
     }
 

@@ -153,7 +153,7 @@ pub const FLEX_TASK_CHARACTERS: usize = 4096;
 pub const SEND_TO_FLEX_CHARACTERS: usize = 1024;
 
 impl Fits {
-    /// What a handoff fits, given its `data` and the whole answer's length in bytes.
+    /// What a handoff fits.
     pub fn of(handoff: &Handoff) -> Self {
         let data = std::str::from_utf8(handoff.data()).unwrap_or_default();
         let escaped =

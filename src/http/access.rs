@@ -23,7 +23,7 @@ pub struct AccessLog {
 
 /// What happened to a request.
 #[derive(Clone, Copy, Debug)]
-pub struct Happened {
+pub struct Happened<'r> {
     /// When it was answered.
     pub at: Timestamp,
     /// Its method.
@@ -34,6 +34,8 @@ pub struct Happened {
     pub status: u16,
     /// The error code, if it was refused.
     pub code: Option<&'static str>,
+    /// What went wrong within, if anything did.
+    pub cause: Option<&'r str>,
     /// How long it took.
     pub took: Duration,
 }
@@ -45,7 +47,7 @@ impl AccessLog {
     }
 
     /// Writes the line, unless the filter turns target `baton::access` off.
-    pub fn record(&self, request: &RequestState, happened: &Happened) {
+    pub fn record(&self, request: &RequestState, happened: &Happened<'_>) {
         if !tracing::enabled!(target: "baton::access", tracing::Level::INFO) {
             return;
         }
@@ -55,16 +57,20 @@ impl AccessLog {
         self.sink.line(line.as_bytes());
     }
 
-    /// No field needs escaping: routes, methods, codes, key ids and call SIDs have no character
+    /// But for `error`, no field needs escaping: routes, methods, codes, key ids and call SIDs have no character
     /// that JSON escapes.
     fn format(
         &self,
         line: &mut String,
         request: &RequestState,
-        happened: &Happened,
+        happened: &Happened<'_>,
     ) -> std::fmt::Result {
-        let Happened { at, method, route, status, code, took } = happened;
-        write!(line, "{{\"timestamp\":\"{at}\",\"level\":\"INFO\",\"target\":\"baton::access\",")?;
+        let Happened { at, method, route, status, code, cause, took } = happened;
+        let level = if cause.is_some() { "ERROR" } else { "INFO" };
+        write!(
+            line,
+            "{{\"timestamp\":\"{at}\",\"level\":\"{level}\",\"target\":\"baton::access\","
+        )?;
         write!(line, "\"message\":\"{method} {route} {status}\",\"method\":\"{method}\",")?;
         write!(line, "\"route\":\"{route}\",\"status\":{status},")?;
         write!(line, "\"duration_us\":{},\"correlation_id\":\"", took.as_micros())?;
@@ -72,6 +78,10 @@ impl AccessLog {
         line.push('"');
         if let Some(code) = code {
             write!(line, ",\"error_code\":\"{code}\"")?;
+        }
+        if let Some(cause) = cause {
+            // The one text on the line that is not ours.
+            write!(line, ",\"error\":{}", serde_json::Value::from(*cause))?;
         }
         if let Some(principal) = request.principal.get() {
             write!(line, ",\"key\":\"{}\"", principal.name)?;
@@ -106,6 +116,7 @@ mod tests {
             route: "/v1/handoff_state",
             status: 404,
             code: Some("HANDOFF_NOT_FOUND"),
+            cause: Some("a \"quoted\"\nline"),
             took: Duration::from_micros(42),
         };
         log.format(&mut line, &request, &happened).unwrap();
@@ -120,6 +131,7 @@ mod tests {
         assert_eq!(whole["call_sid"], sid);
         assert_eq!(whole["duration_us"], 42);
         assert_eq!(whole["error_code"], "HANDOFF_NOT_FOUND");
+        assert_eq!(whole["error"], "a \"quoted\"\nline");
         let hashed = line("jane.doe-1970");
         assert!(hashed.get("call_sid").is_none());
         assert_eq!(hashed["id_hash"].as_str().unwrap().len(), 16);

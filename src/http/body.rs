@@ -104,10 +104,7 @@ impl<'b> Members<'b> {
         let members =
             reader.deserialize_map(Collect).and_then(|members| reader.end().map(|()| members));
         let members = members.map_err(|error| {
-            let text = error.to_string();
-            let deep = text.contains("recursion limit");
-            let code = if deep { Code::TooDeep } else { Code::InvalidJson };
-            ApiError::new(code, format!("Not valid JSON: {text}"))
+            ApiError::new(Code::InvalidJson, format!("Not valid JSON: {error}"))
         })?;
         let mut seen = HashSet::with_capacity(members.len());
         for (name, _) in &members {

@@ -32,8 +32,13 @@ use crate::telemetry::metrics::Phase;
 
 // What a client may take to accept more of an answer.
 const WRITE_STALL: Duration = Duration::from_secs(5);
+/// actix-http reckons its own deadlines from a clock that it reads every half second, so that they
+/// come up to this much too soon; it is given this much more.
+pub const COARSE_CLOCK: Duration = Duration::from_millis(500);
+// Long enough for a client that is still sending to read its refusal.
+const LINGER: Duration = Duration::from_secs(1);
 // actix answers 408 to a first head that does not come; that must not be cut off.
-const GRACE: Duration = Duration::from_millis(250);
+const GRACE: Duration = Duration::from_millis(1250);
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +49,8 @@ enum Doing {
     Request,
     /// Nothing, until then.
     Idle(Instant),
+    /// Sending what nobody will read, until then.
+    Closing(Instant),
 }
 
 /// The state of a connection, shared between its stream and the edge.
@@ -68,6 +75,12 @@ impl Connection {
     /// The answer is made; the next request may come.
     pub fn request_ends(&self) {
         self.doing.set(Doing::Idle(Instant::now() + self.limits.idle));
+    }
+
+    /// The answer is a refusal, and the rest of the body may have no end: actix would read on and
+    /// wait for it.
+    pub fn request_was_refused(&self) {
+        self.doing.set(Doing::Closing(Instant::now() + LINGER));
     }
 }
 
@@ -117,15 +130,24 @@ impl Watched {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Ends a write that made no progress for too long.
+    /// Ends a connection whose client does not take its answers: all that was offered within
+    /// [`WRITE_STALL`], not a byte now and then.
     fn watch_write(
         &mut self,
         written: Poll<io::Result<usize>>,
+        offered: usize,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        if written.is_ready() {
-            self.stalled_until = None;
-            return written;
+        match written {
+            Poll::Ready(Ok(taken)) if taken < offered => {
+                self.stalled_until.get_or_insert_with(|| Instant::now() + WRITE_STALL);
+                return written;
+            }
+            Poll::Ready(_) => {
+                self.stalled_until = None;
+                return written;
+            }
+            Poll::Pending => {}
         }
         let until = *self.stalled_until.get_or_insert_with(|| Instant::now() + WRITE_STALL);
         if self.is_over(until, cx) { self.close("write") } else { Poll::Pending }
@@ -147,6 +169,8 @@ impl AsyncRead for Watched {
             }
             (true, Doing::Head(until)) if Instant::now() >= until => self.close("head"),
             (false, Doing::Head(until)) if self.is_over(until, cx) => self.close("head"),
+            (true, Doing::Closing(until)) if Instant::now() >= until => self.close("body"),
+            (false, Doing::Closing(until)) if self.is_over(until, cx) => self.close("body"),
             (false, Doing::Idle(until)) if self.is_over(until, cx) => self.close("idle"),
             _ => read,
         }
@@ -160,7 +184,7 @@ impl AsyncWrite for Watched {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.watch_write(written, cx)
+        self.watch_write(written, bytes.len(), cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -177,7 +201,7 @@ impl AsyncWrite for Watched {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.watch_write(written, cx)
+        self.watch_write(written, slices.iter().map(|slice| slice.len()).sum(), cx)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::future::poll_fn;
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use actix_web::body::BoxBody;
 use actix_web::dev::ServiceRequest;
 use actix_web::dev::ServiceResponse;
 use actix_web::error::InternalError;
+use actix_web::http::ConnectionType;
 use actix_web::http::Method;
 use actix_web::http::header;
 use actix_web::http::header::HeaderName;
@@ -95,23 +97,31 @@ pub async fn around(
         connection.request_begins();
     }
 
+    let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+
     let outcome = edge.answer(route, &state, request, next).await;
 
-    if let Some(connection) = &connection {
-        connection.request_ends();
-    }
-    let (mut outcome, code) = settle(outcome, &state);
+    let (mut outcome, refused) = settle(outcome, &state);
     let answer = match &mut outcome {
         Ok(answered) => answered.response_mut(),
         Err((_, answer)) => answer,
     };
     finish(answer, &state);
+    match &connection {
+        Some(connection) if is_chunked && refused.is_some() => {
+            connection.request_was_refused();
+            answer.head_mut().set_connection_type(ConnectionType::Close);
+        }
+        Some(connection) => connection.request_ends(),
+        None => {}
+    }
     let happened = Happened {
         at: edge.clock.now(),
         method,
         route: route.map_or("unmatched", |route| route.path),
         status: answer.status().as_u16(),
-        code: code.map(Code::as_str),
+        code: refused.as_ref().map(|refusal| refusal.code.as_str()),
+        cause: refused.as_ref().and_then(ApiError::cause),
         took: started.elapsed(),
     };
     edge.record(&state, &happened);
@@ -134,6 +144,9 @@ impl Edge {
         // actix matches decoded paths (`/metric%73`) and the table raw ones: what is not in the
         // table is not handed on, or it would get in by no door at all.
         let route = route.ok_or_else(routes::path_not_found)?;
+        if !route.takes(request.method()) {
+            return Err(routes::method_not_allowed(route, request.method()).into());
+        }
         let work = async {
             if let Some(principal) = gate::admit(route.door, &self.keys, &request).await? {
                 // Set once, here; a request has one state.
@@ -160,7 +173,7 @@ impl Edge {
         Ok(place)
     }
 
-    fn record(&self, state: &RequestState, happened: &Happened) {
+    fn record(&self, state: &RequestState, happened: &Happened<'_>) {
         let Happened { method, route, status, code, took, .. } = *happened;
         self.metrics.answered.get_or_create(&Answered { route, method, status }).inc();
         self.metrics.latency.get_or_create(&Route { route }).observe(took.as_secs_f64());
@@ -192,24 +205,24 @@ async fn within<T>(state: &RequestState, work: impl Future<Output = T>) -> Resul
 
 /// Gives every refusal the envelope, with the code it was refused with. A refusal that came after
 /// the request was given away has no request to go with.
-#[expect(clippy::type_complexity, reason = "used once, one line below its only caller's")]
+#[expect(clippy::type_complexity, reason = "it is told here and taken apart by its one caller")]
 fn settle(
     outcome: Result<ServiceResponse<BoxBody>, Error>,
     state: &RequestState,
-) -> (Result<ServiceResponse<BoxBody>, (Code, HttpResponse)>, Option<Code>) {
+) -> (Result<ServiceResponse<BoxBody>, (Code, HttpResponse)>, Option<ApiError>) {
     match outcome {
         Ok(answered) => match answered.response().error().map(refusal) {
             Some(refusal) => {
                 let (request, _) = answered.into_parts();
                 let answer = refusal.answer(&state.correlation_id);
-                (Ok(ServiceResponse::new(request, answer)), Some(refusal.code))
+                (Ok(ServiceResponse::new(request, answer)), Some(refusal))
             }
             None => (Ok(answered), None),
         },
         Err(error) => {
             let refusal = refusal(&error);
             let answer = refusal.answer(&state.correlation_id);
-            (Err((refusal.code, answer)), Some(refusal.code))
+            (Err((refusal.code, answer)), Some(refusal))
         }
     }
 }
@@ -217,8 +230,9 @@ fn settle(
 /// Our own refusal, or a fault: whatever else actix may raise is not for the caller to read.
 fn refusal(error: &Error) -> ApiError {
     error.as_error::<ApiError>().cloned().unwrap_or_else(|| {
-        tracing::error!(error = %error, "a request failed in a way that has no code");
+        let fault = io::Error::other(error.to_string());
         ApiError::new(Code::Internal, "The server failed. Its log says why under this error_id")
+            .because(&fault)
     })
 }
 
@@ -275,4 +289,48 @@ fn method_label(method: &Method) -> &'static str {
         (&Method::HEAD, "HEAD"),
     ];
     KNOWN.iter().find(|(known, _)| *known == method).map_or("other", |(_, label)| label)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn state(millis: u64) -> RequestState {
+        RequestState::new(String::new(), Duration::from_millis(millis))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_takes_too_long_is_given_up_at_its_deadline() {
+        let started = tokio::time::Instant::now();
+        let outcome = within(&state(2500), std::future::pending::<()>()).await;
+        assert_eq!(outcome, Err(Stage::Work));
+        assert_eq!(started.elapsed(), Duration::from_millis(2500));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_follows_what_is_waited_for() {
+        let state = state(2500);
+        let started = tokio::time::Instant::now();
+        let work = async {
+            state.wait_for(Stage::Body, Duration::from_secs(5));
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            state.wait_for(Stage::Work, Duration::from_millis(2500));
+            std::future::pending::<()>().await;
+        };
+        assert_eq!(within(&state, work).await, Err(Stage::Work));
+        assert_eq!(started.elapsed(), Duration::from_millis(6500));
+        let slow_body = async {
+            state.wait_for(Stage::Body, Duration::from_secs(5));
+            std::future::pending::<()>().await;
+        };
+        assert_eq!(within(&state, slow_body).await, Err(Stage::Body));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_is_done_in_time_is_answered() {
+        let work = tokio::time::sleep(Duration::from_millis(2499));
+        assert_eq!(within(&state(2500), work).await, Ok(()));
+    }
 }

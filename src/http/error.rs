@@ -136,6 +136,8 @@ pub struct ApiError {
     /// What to do, for the caller.
     pub message: String,
     headers: Vec<(header::HeaderName, String)>,
+    /// What happened, for the log alone: it stands on the request's line.
+    cause: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -156,7 +158,7 @@ impl ApiError {
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE
         );
         let headers = retry.then(|| (header::RETRY_AFTER, "1".to_owned())).into_iter().collect();
-        Self { code, message: message.into(), headers }
+        Self { code, message: message.into(), headers, cause: None }
     }
 
     /// The same with a header that belongs to it.
@@ -164,6 +166,18 @@ impl ApiError {
     pub fn with(mut self, name: header::HeaderName, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
+    }
+
+    /// The same with what happened, for the log alone.
+    #[must_use]
+    pub fn because(mut self, error: &dyn std::error::Error) -> Self {
+        self.cause = Some(Chain(error).to_string());
+        self
+    }
+
+    /// What happened, for the log alone.
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
     }
 
     /// The answer, with the request's correlation id as `error_id`.
@@ -184,34 +198,28 @@ impl ApiError {
     }
 
     fn of_store(error: &StoreError) -> Self {
-        match error {
-            StoreError::Full => Self::new(
+        let (code, message) = match error {
+            StoreError::Full => (
                 Code::StoreFull,
                 "The disk is full; nothing was stored. Free space on the data volume; writes go on by themselves",
             ),
-            StoreError::Busy => Self::new(
+            StoreError::Busy => (
                 Code::Overloaded,
                 "More writes are waiting than can be made durable in time; nothing was stored. Try again",
             ),
-            StoreError::Unavailable(_) => Self::new(
+            StoreError::Unavailable(_) => (
                 Code::StoreUnavailable,
                 "The store is not available at the moment; nothing was acknowledged. Try again",
             ),
             StoreError::Failed(_) => {
-                tracing::error!(error = %Chain(error), "the store failed");
-                Self::new(
-                    Code::StoreUnavailable,
-                    "The store failed; nothing was acknowledged. Try again",
-                )
+                (Code::StoreUnavailable, "The store failed; nothing was acknowledged. Try again")
             }
-            StoreError::Unreadable(_) => {
-                tracing::error!(error = %error, "a stored record cannot be read");
-                Self::new(
-                    Code::Internal,
-                    "What is stored cannot be read. The server's log says why under this error_id",
-                )
-            }
-        }
+            StoreError::Unreadable(_) => (
+                Code::Internal,
+                "What is stored cannot be read. The server's log says why under this error_id",
+            ),
+        };
+        Self::new(code, message).because(error)
     }
 }
 
@@ -250,7 +258,7 @@ impl From<ServiceError> for ApiError {
             ServiceError::NoHandoff(missing) => missing.into(),
             ServiceError::HeldByOtherProject => Self::new(
                 Code::HeldByOtherProject,
-                "Another project of this account holds a handoff under this id. Write it with that project's project_id, or erase it first",
+                "Another project of this account holds a handoff under this id. Write it with that project's project_id",
             ),
             ServiceError::Precondition(found) => precondition_failed(found),
             ServiceError::Contended => Self::new(
@@ -268,9 +276,9 @@ impl From<ServiceError> for ApiError {
             ServiceError::NoKey => {
                 Self::new(Code::KeyNotFound, "No such key; `GET /v1/keys` lists those there are")
             }
-            ServiceError::NoRandom => {
-                tracing::error!("the system's random source failed");
+            no_random @ ServiceError::NoRandom => {
                 Self::new(Code::Internal, "The system's random source failed; no key was made")
+                    .because(&no_random)
             }
             ServiceError::Store(error) => Self::of_store(&error),
         }

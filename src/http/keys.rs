@@ -26,6 +26,7 @@ use crate::service::keys::Keys;
 use crate::store::record::StoredKey;
 
 const MAX_LABEL: usize = 100;
+const MAX_PROJECTS: usize = 100;
 const MAX_WAIT: u8 = 8;
 
 /// What a caller asks for.
@@ -157,8 +158,9 @@ fn grant(body: &Body) -> Result<Grant, ApiError> {
         let known = Scope::ALL.map(Scope::as_str).join(", ");
         return Err(invalid("scopes", format!("must name at least one of {known}")));
     }
-    if wanted.projects.as_ref().is_some_and(Vec::is_empty) {
-        return Err(invalid("projects", "must name at least one; leave it out for all"));
+    if wanted.projects.as_ref().is_some_and(|some| !(1..=MAX_PROJECTS).contains(&some.len())) {
+        let why = format!("must name 1 to {MAX_PROJECTS}; leave it out for all");
+        return Err(invalid("projects", why));
     }
     if wanted.label.chars().count() > MAX_LABEL || wanted.label.chars().any(char::is_control) {
         let why = format!("must be at most {MAX_LABEL} characters, without control characters");

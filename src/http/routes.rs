@@ -1,8 +1,7 @@
-//! Every route there is: one table for mounting, the gate, `Allow`, metrics, and the test that
-//! holds `openapi.yaml` to it.
+//! Every route there is. The edge lets in by the table and by nothing else, so a handler that is
+//! mounted without a row is not reached; gate, `Allow`, metrics and the test that holds
+//! `openapi.yaml` to the routes read the same table.
 
-use actix_web::HttpRequest;
-use actix_web::HttpResponse;
 use actix_web::guard;
 use actix_web::http::Method;
 use actix_web::http::header;
@@ -33,17 +32,17 @@ const fn route(path: &'static str, methods: &'static [&'static str], door: Door)
     Route { path, methods, door, probe: false }
 }
 
-const fn probe(path: &'static str, door: Door) -> Route {
-    Route { path, methods: &["GET"], door, probe: true }
+const fn probe(path: &'static str) -> Route {
+    Route { path, methods: &["GET"], door: Door::Open, probe: true }
 }
 
 /// The table.
 pub static ROUTES: [Route; 6] = [
     route("/v1/handoff_state", &["GET", "PUT"], Door::KeyOrBasic),
     route("/v1/keys", &["GET", "POST", "DELETE"], Door::Key),
-    probe("/livez", Door::Open),
-    probe("/readyz", Door::Open),
-    probe("/metrics", Door::Operator),
+    probe("/livez"),
+    probe("/readyz"),
+    route("/metrics", &["GET"], Door::Operator),
     route("/openapi.yaml", &["GET"], Door::Open),
 ];
 
@@ -68,24 +67,31 @@ pub fn mount(config: &mut ServiceConfig) {
         web::resource("/openapi.yaml").route(get().to(health::openapi)),
     ];
     for resource in [handoff_state, keys].into_iter().chain(open) {
-        config.service(resource.default_service(web::to(method_not_allowed)));
+        config.service(resource);
     }
-    config.default_service(web::to(async || Err::<HttpResponse, _>(path_not_found())));
 }
 
 fn get() -> actix_web::Route {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
-async fn method_not_allowed(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let methods = find(request.path()).map(|route| route.methods).unwrap_or_default();
-    let with_head = methods.iter().flat_map(|method| match *method {
+impl Route {
+    /// Whether it takes `method`.
+    pub fn takes(&self, method: &Method) -> bool {
+        let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+        self.methods.contains(&method)
+    }
+}
+
+/// The path does not take the method.
+pub fn method_not_allowed(route: &Route, method: &Method) -> ApiError {
+    let with_head = route.methods.iter().flat_map(|method| match *method {
         "GET" => ["GET", "HEAD"].as_slice(),
         _ => std::slice::from_ref(method),
     });
     let allow = with_head.copied().collect::<Vec<_>>().join(", ");
-    let message = format!("{} is not taken here; {allow} are", printable(request.method()));
-    Err(ApiError::new(Code::MethodNotAllowed, message).with(header::ALLOW, allow))
+    let message = format!("{} is not taken here; {allow} are", printable(method));
+    ApiError::new(Code::MethodNotAllowed, message).with(header::ALLOW, allow)
 }
 
 /// There is nothing there.

@@ -19,7 +19,7 @@ use crate::service::require;
 use crate::store::kv::Change;
 use crate::store::kv::Expect;
 use crate::store::record::StoredKey;
-use crate::store::record::key_key;
+use crate::store::record::api_key_record_key;
 use crate::store::record::keys_of;
 use crate::store::records::Records;
 use crate::store::records::Written;
@@ -107,7 +107,7 @@ impl Keys {
             read_defaults: grant.read_defaults,
             hash: key.hash(),
         };
-        let at = key_key(key.id().as_str());
+        let at = api_key_record_key(key.id().as_str());
         let put = self.records.put(at, StoredKey::new(record), Expect::Absent, Change::Content);
         match put.await? {
             Written::Done(stored) => Ok(Made { key, stored }),
@@ -136,7 +136,7 @@ impl Keys {
         for name in names.iter().take(PAGE) {
             let id = String::from_utf8_lossy(name);
             // The set may be a moment behind; what is listed is what is there.
-            let stored = self.records.get(&key_key(&id)).await?.live();
+            let stored = self.records.get(&api_key_record_key(&id)).await?.live();
             page.keys.extend(stored.filter(|key| who.projects.cover(&key.record.projects)));
         }
         if names.len() > PAGE {
@@ -149,7 +149,7 @@ impl Keys {
     /// Revokes a key. It opens nothing from the moment this answers.
     pub async fn revoke(&self, who: &Principal, id: &KeyId) -> Result<(), ServiceError> {
         require(who, Scope::KeyManage, None)?;
-        let at = key_key(id.as_str());
+        let at = api_key_record_key(id.as_str());
         let stored = self.records.get(&at).await?.live().ok_or(ServiceError::NoKey)?;
         let account = &stored.record.account;
         let own = who.account(Some(account)).is_some();

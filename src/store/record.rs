@@ -9,12 +9,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::domain::account::AccountId;
-use crate::domain::api_key::KeyId;
 use crate::domain::api_key::KeyRecord;
 use crate::domain::clock::Timestamp;
 use crate::domain::handoff::Handoff;
 use crate::domain::handoff::Heading;
 use crate::domain::handoff_id::HandoffId;
+use crate::domain::principal::Projects;
 use crate::store::kv::Member;
 use crate::store::kv::StoreError;
 
@@ -81,7 +81,7 @@ pub fn handoff_key(account: &AccountId, id: &HandoffId) -> Vec<u8> {
 }
 
 /// The store key of an API key.
-pub fn key_key(id: &str) -> Vec<u8> {
+pub fn api_key_record_key(id: &str) -> Vec<u8> {
     [b"k\0", id.as_bytes()].concat()
 }
 
@@ -141,11 +141,6 @@ impl StoredKey {
         let principal = std::sync::Arc::new(record.principal());
         Self { record, principal, revision: 0 }
     }
-
-    /// Which key.
-    pub fn id(&self) -> &KeyId {
-        &self.record.id
-    }
 }
 
 impl Record for StoredKey {
@@ -180,7 +175,12 @@ impl Record for StoredKey {
     }
 
     fn weight(&self) -> usize {
-        1024
+        let projects = match &self.record.projects {
+            Projects::All => 0,
+            Projects::Only(some) => some.len(),
+        };
+        // Record and principal each list them.
+        1024 + 2 * 96 * projects
     }
 }
 

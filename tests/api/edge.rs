@@ -6,6 +6,9 @@ use std::net::TcpStream;
 use std::time::Duration;
 use std::time::Instant;
 
+use reqwest::Method;
+
+use crate::harness::Answer;
 use crate::harness::SID;
 use crate::harness::Server;
 
@@ -37,6 +40,11 @@ fn until_closed(mut stream: TcpStream) -> (Duration, String) {
     // A reset is a close, too.
     let _ = stream.read_to_end(&mut said);
     (started.elapsed(), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// An answer to a PUT of a handoff, held to the contract.
+fn checked(said: &str) -> Answer {
+    Answer::from_wire(&Method::PUT, &format!("/v1/handoff_state?id={SID}"), said)
 }
 
 fn put_head(server: &Server, length: usize) -> String {
@@ -95,7 +103,7 @@ async fn a_body_that_does_not_come_is_answered_408_and_closed() {
     stream.write_all(put_head(&server, 100).as_bytes()).unwrap();
     stream.write_all(b"{\"data\":").unwrap();
     let (took, said) = until_closed(stream);
-    assert!(said.starts_with("HTTP/1.1 408") && said.contains("BODY_TOO_SLOW"), "{said}");
+    checked(&said).refused(408, "BODY_TOO_SLOW");
     assert!(took < Duration::from_secs(4), "{took:?}");
     server.admin().read(SID).await.refused(404, "HANDOFF_NOT_FOUND");
 }
@@ -107,7 +115,7 @@ fn a_body_that_nobody_waits_for_does_not_hold_its_connection() {
     let head = put_head(&server, 100).replace(&server.admin, "wrong");
     stream.write_all(head.as_bytes()).unwrap();
     let (took, said) = until_closed(stream);
-    assert!(said.starts_with("HTTP/1.1 401"), "{said}");
+    checked(&said).refused(401, "INVALID_KEY");
     assert!(took < Duration::from_secs(4), "{took:?}");
 }
 
@@ -164,7 +172,7 @@ async fn a_server_that_stops_says_so_serves_on_and_finishes_what_it_began() {
     std::thread::sleep(Duration::from_millis(1200));
     late.write_all(body).unwrap();
     let (_, said) = until_closed(late);
-    assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+    checked(&said).ok(200);
     server.join();
     assert!(TcpStream::connect(server.address).is_err());
     let again = Server::on(&server.folder(), server.clock.clone(), &[]);
@@ -180,4 +188,63 @@ async fn idle_connections_do_not_hold_up_a_stop() {
     server.ask_to_stop(false);
     server.join();
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_take_its_answers_is_closed() {
+    let server = Server::start();
+    let large = format!("{{\"a\":\"{}\"}}", "x".repeat(250_000));
+    server.admin().write(SID, &large).await.ok(201);
+    let mut stream = connect(&server);
+    let get = format!(
+        "GET /v1/handoff_state?id={SID} HTTP/1.1\r\nHost: {}\r\nx-api-key: {}\r\n\r\n",
+        server.address, server.admin
+    );
+    const ANSWERS: usize = 200;
+    // More than the socket buffers of both sides hold.
+    stream.write_all(get.repeat(ANSWERS).as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_secs(7));
+    let metrics = server.nobody().get("/metrics").await;
+    let closed = "baton_connections_closed_total{phase=\"write\"} 1";
+    assert!(metrics.text().contains(closed), "{}", metrics.text());
+    let (_, said) = until_closed(stream);
+    assert!(said.len() < ANSWERS * 250_000, "all {} bytes came", said.len());
+}
+
+#[test]
+fn large_bodies_one_after_the_other_on_one_connection_are_no_reason_to_close() {
+    let server = Server::with(&QUICK);
+    let mut stream = connect(&server);
+    let body = format!("{{\"data\":{{\"a\":\"{}\"}}}}", "x".repeat(200_000));
+    let put = put_head(&server, body.len()) + &body;
+    for _ in 0..8 {
+        stream.write_all(put.as_bytes()).unwrap();
+        let mut answer = String::new();
+        let mut buffer = [0; 65536];
+        while !answer.contains("\"fits\"") {
+            let read = stream.read(&mut buffer).unwrap();
+            assert!(read > 0, "closed early: {answer}");
+            answer.push_str(&String::from_utf8_lossy(&buffer[..read]));
+        }
+        std::thread::sleep(Duration::from_millis(300));
+    }
+}
+
+#[tokio::test]
+async fn a_chunked_body_is_bounded_too() {
+    let server = Server::start();
+    let mut stream = connect(&server);
+    let head = put_head(&server, 0).replace("Content-Length: 0", "Transfer-Encoding: chunked");
+    stream.write_all(head.as_bytes()).unwrap();
+    let chunk = format!("1000\r\n{}\r\n", "x".repeat(4096));
+    for _ in 0..65 {
+        // The server may close before it has seen them all.
+        if stream.write_all(chunk.as_bytes()).is_err() {
+            break;
+        }
+    }
+    let (took, said) = until_closed(stream);
+    checked(&said).refused(413, "BODY_TOO_LARGE");
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    server.admin().read(SID).await.refused(404, "HANDOFF_NOT_FOUND");
 }

@@ -16,6 +16,7 @@ use baton::config::Settings;
 use baton::config::raw::Raw;
 use baton::domain::clock::Clock;
 use baton::domain::clock::Timestamp;
+use baton::store::kv::Kv;
 use baton::telemetry::logging;
 use baton::telemetry::logging::Sink;
 use baton::telemetry::outbound;
@@ -82,8 +83,24 @@ impl Server {
         Self::on(&folder, Clock::fixed(start), flags)
     }
 
+    /// A server with something around its engine.
+    pub fn over(around: impl FnOnce(Arc<dyn Kv>) -> Arc<dyn Kv> + Send + 'static) -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let start = Timestamp::from_micros(1_795_366_962_433_305);
+        Self::run(&folder, Clock::fixed(start), &[], around)
+    }
+
     /// A server on a data directory that may have been used before.
     pub fn on(folder: &Arc<TempDir>, clock: Clock, flags: &[&str]) -> Self {
+        Self::run(folder, clock, flags, |kv| kv)
+    }
+
+    fn run(
+        folder: &Arc<TempDir>,
+        clock: Clock,
+        flags: &[&str],
+        around: impl FnOnce(Arc<dyn Kv>) -> Arc<dyn Kv> + Send + 'static,
+    ) -> Self {
         let data_dir = folder.path().to_str().unwrap();
         let base = ["baton", "--listen", "127.0.0.1:0", "--data-dir", data_dir, "--workers", "2"];
         let line = Line::parse_from(base.iter().chain(flags));
@@ -95,7 +112,7 @@ impl Server {
         let (tell, told) = mpsc::channel();
         let server_clock = clock.clone();
         let thread = thread::spawn(move || {
-            let app = App::build(settings, server_clock, sink.clone()).unwrap();
+            let app = App::build_over(settings, server_clock, sink.clone(), around).unwrap();
             tell.send(app.address()).unwrap();
             actix_web::rt::System::new().block_on(app.run(Stop::When(asked))).unwrap();
             sink.flush();
@@ -297,5 +314,23 @@ impl Answer {
     pub fn refused(&self, status: u16, code: &str) -> String {
         assert_eq!((self.status, self.code().as_str()), (status, code), "{}", self.text());
         self.json()["error_message"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Answer {
+    /// Reads an answer off the wire, whole, and checks it against the contract.
+    pub fn from_wire(method: &Method, path: &str, said: &str) -> Self {
+        let (head, body) = said.split_once("\r\n\r\n").expect("a whole head");
+        let mut lines = head.split("\r\n");
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let header = |line: &str| {
+            let (name, value) = line.split_once(": ").unwrap();
+            let name = reqwest::header::HeaderName::from_bytes(name.as_bytes()).unwrap();
+            (name, value.parse().unwrap())
+        };
+        let headers = lines.map(header).collect();
+        let answer = Self { status, headers, body: body.as_bytes().to_vec() };
+        contract::check(method, path, &answer);
+        answer
     }
 }

@@ -17,6 +17,7 @@ mod bad_input;
 mod contract;
 mod doors;
 mod edge;
+mod failures;
 mod handoff;
 mod harness;
 mod keys;

@@ -16,6 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::RwLock;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
@@ -23,6 +24,7 @@ use std::sync::mpsc::TrySendError;
 use std::thread;
 use std::thread::JoinHandle;
 
+use redb::Database;
 use redb::ReadableDatabase;
 use tokio::sync::oneshot;
 
@@ -41,7 +43,7 @@ use crate::store::kv::Slot;
 use crate::store::kv::StoreError;
 use crate::telemetry::metrics::StoreMeter;
 
-// Two full groups wait while one is being synced; more would only time out in the queue.
+// A few groups wait while one is being synced; more would only time out in the queue.
 const QUEUE: usize = 1024;
 
 /// The engine: readers in any thread, one writer thread.
@@ -54,18 +56,25 @@ pub struct Embedded {
 
 /// What readers and the writer share.
 struct Shared {
-    database: writer::Slot,
+    // The writer alone replaces it; readers hold the lock for one read.
+    database: RwLock<Option<Database>>,
     writable: AtomicBool,
     meter: StoreMeter,
+}
+
+impl Shared {
+    fn set_writable(&self, writable: bool) {
+        self.writable.store(writable, Ordering::Release);
+        self.meter.writable.set(writable.into());
+    }
 }
 
 impl Embedded {
     /// Opens the store at `path`, a file, and makes it when it is not there.
     pub fn open(path: &Path, clock: Clock, meter: StoreMeter) -> Result<Self, StoreError> {
-        meter.writable.set(1);
         let database = file::open_or_create(path)?;
         let shared = Arc::new(Shared {
-            database: writer::Slot::new(Some(database)),
+            database: RwLock::new(Some(database)),
             writable: AtomicBool::new(true),
             meter,
         });
@@ -84,7 +93,7 @@ impl Embedded {
     /// Reads off the async threads: a page that is not cached is a disk read.
     fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&redb::Database) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&Database) -> Result<T, StoreError> + Send + 'static,
     ) -> Pending<'_, T> {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {

@@ -1,5 +1,7 @@
 //! The tables of the embedded store, and what a write does to them inside one transaction.
 
+use redb::Database;
+use redb::ReadableDatabase;
 use redb::ReadableTable;
 use redb::Table;
 use redb::TableDefinition;
@@ -23,8 +25,16 @@ const EXPIRY: TableDefinition<'_, (u64, &[u8]), ()> = TableDefinition::new("expi
 /// (Set, name) of every record that lives.
 pub(super) const MEMBERS: TableDefinition<'_, (&[u8], &[u8]), ()> = TableDefinition::new("members");
 
-// A sweep looks at no more rows than this in one transaction, so that writers wait little.
-const SWEEP_ROWS: usize = 512;
+/// A sweep looks at no more rows than this in one transaction, so that writers wait little.
+pub(super) const SWEEP_ROWS: usize = 512;
+
+/// Whether a sweep at `now` would find anything.
+pub(super) fn is_due(database: &Database, now: Timestamp) -> Result<bool, redb::Error> {
+    let transaction = database.begin_read()?;
+    let expiry = transaction.open_table(EXPIRY)?;
+    let first = expiry.first()?;
+    Ok(first.is_some_and(|(place, _)| place.value().0 <= now.micros()))
+}
 
 /// The tables, open for writing.
 pub(super) struct Tables<'t> {
@@ -154,7 +164,7 @@ impl<'t> Tables<'t> {
                 self.members.insert((member.set.as_slice(), member.name.as_slice()), ())?;
             }
         }
-        self.records.insert(key, row.encode().as_slice())?;
+        self.records.insert(key, row.encode()?.as_slice())?;
         Ok(())
     }
 
@@ -163,7 +173,7 @@ impl<'t> Tables<'t> {
         self.expiry.remove((at, key))?;
         row.entry_at = row.expires_at;
         self.expiry.insert((row.entry_at.micros(), key), ())?;
-        self.records.insert(key, row.encode().as_slice())?;
+        self.records.insert(key, row.encode()?.as_slice())?;
         Ok(())
     }
 }

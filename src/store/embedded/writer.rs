@@ -12,17 +12,17 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
+use std::time::Instant;
 
-use redb::Database;
 use tokio::sync::oneshot;
 
 use crate::domain::clock::Clock;
 use crate::store::embedded::Shared;
 use crate::store::embedded::file;
+use crate::store::embedded::table;
 use crate::store::embedded::table::TableError;
 use crate::store::embedded::table::Tables;
 use crate::store::kv::Delete;
@@ -55,18 +55,23 @@ pub(super) struct Writer {
 impl Writer {
     /// Runs until every sender is gone and the queue is empty.
     pub(super) fn run(self) {
+        let _gone = WhenGone(Arc::clone(&self.shared));
+        let mut next_sweep = Instant::now() + SWEEP_EVERY;
         loop {
-            let first = match self.jobs.recv_timeout(SWEEP_EVERY) {
-                Ok(job) => job,
-                Err(RecvTimeoutError::Timeout) => {
-                    self.sweep();
-                    continue;
+            match self.jobs.recv_timeout(next_sweep.saturating_duration_since(Instant::now())) {
+                Ok(job) => {
+                    let mut group = vec![job];
+                    group.extend(self.jobs.try_iter().take(GROUP - 1));
+                    self.write(group);
                 }
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
-            };
-            let mut group = vec![first];
-            group.extend(self.jobs.try_iter().take(GROUP - 1));
-            self.write(group);
+            }
+            if Instant::now() >= next_sweep {
+                // A sweep that found a full load goes on after the next group.
+                let more = self.sweep();
+                next_sweep = Instant::now() + if more { Duration::ZERO } else { SWEEP_EVERY };
+            }
         }
     }
 
@@ -92,10 +97,21 @@ impl Writer {
         }
     }
 
-    fn sweep(&self) {
-        let swept = self.commit(|tables, clock| tables.sweep(clock.now()));
-        if let Err(error) = swept {
-            self.recover(&error);
+    /// Buries what has ended; true when there is more. Nothing due costs one read and no commit.
+    fn sweep(&self) -> bool {
+        let guard = self.shared.database.read().unwrap_or_else(PoisonError::into_inner);
+        let due = guard.as_ref().map(|database| table::is_due(database, self.clock.now()));
+        drop(guard);
+        match due {
+            None | Some(Ok(false)) => return false,
+            Some(Ok(true) | Err(_)) => {}
+        }
+        match self.commit(|tables, clock| tables.sweep(clock.now())) {
+            Ok(swept) => swept >= table::SWEEP_ROWS,
+            Err(error) => {
+                self.recover(&error);
+                false
+            }
         }
     }
 
@@ -125,21 +141,23 @@ impl Writer {
     }
 
     /// Waits until the disk takes bytes, then opens the file anew. What is queued meanwhile is
-    /// answered with `why`.
+    /// answered with why not.
     fn recover(&self, why: &StoreError) {
-        self.shared.writable.store(false, Ordering::Release);
-        self.shared.meter.writable.set(0);
+        self.shared.set_writable(false);
         tracing::error!(error = %why, "the store cannot be written; trying to reopen it");
         let mut wait = FIRST_RETRY;
         while let Err(why) = self.probe().and_then(|()| self.reopen()) {
-            match self.jobs.recv_timeout(wait) {
-                Ok(job) => job.answer(Err(why)),
-                Err(RecvTimeoutError::Timeout) => wait = (wait * 2).min(LAST_RETRY),
-                Err(RecvTimeoutError::Disconnected) => return,
+            let retry = Instant::now() + wait;
+            wait = (wait * 2).min(LAST_RETRY);
+            loop {
+                match self.jobs.recv_timeout(retry.saturating_duration_since(Instant::now())) {
+                    Ok(job) => job.answer(Err(why.clone())),
+                    Err(RecvTimeoutError::Timeout) => break,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
             }
         }
-        self.shared.writable.store(true, Ordering::Release);
-        self.shared.meter.writable.set(1);
+        self.shared.set_writable(true);
         self.shared.meter.reopened.inc();
         tracing::info!("the store is open again; nothing acknowledged was lost");
     }
@@ -188,5 +206,11 @@ impl Job {
     }
 }
 
-/// Kept here so that the type of what is shared says who may replace it: the writer alone.
-pub(super) type Slot = std::sync::RwLock<Option<Database>>;
+/// Says that nobody writes any more, however the writer ended.
+struct WhenGone(Arc<Shared>);
+
+impl Drop for WhenGone {
+    fn drop(&mut self) {
+        self.0.set_writable(false);
+    }
+}

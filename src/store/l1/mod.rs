@@ -115,7 +115,7 @@ struct Lifetime(Clock);
 
 impl<V: Record> Expiry<Key, Arc<V>> for Lifetime {
     fn expire_after_create(&self, _: &Key, value: &Arc<V>, _: Instant) -> Option<Duration> {
-        Some(value.expires_at().since(self.0.now()))
+        Some(value.expires_at().until(self.0.now()))
     }
 
     fn expire_after_update(
@@ -125,7 +125,7 @@ impl<V: Record> Expiry<Key, Arc<V>> for Lifetime {
         _: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
-        Some(value.expires_at().since(self.0.now()))
+        Some(value.expires_at().until(self.0.now()))
     }
 }
 
@@ -220,9 +220,9 @@ impl<V: Record> L1<V> {
     }
 
     fn stripe(&self, key: &[u8]) -> &AtomicU64 {
-        let hash = self.hasher.hash_one(key);
-        let at = usize::try_from(hash % 4096).unwrap_or(0);
-        #[expect(clippy::indexing_slicing, reason = "there are STRIPES = 4096 of them")]
+        let [first, second, ..] = self.hasher.hash_one(key).to_ne_bytes();
+        let at = usize::from(u16::from_ne_bytes([first, second])) % STRIPES;
+        #[expect(clippy::indexing_slicing, reason = "there are STRIPES of them")]
         &self.stripes[at]
     }
 }

@@ -69,6 +69,33 @@ async fn a_load_from_the_middle_of_a_write_is_replaced_by_what_was_written() {
     assert_eq!(seen(&l1).await, Some(2));
 }
 
+/// A load that began while a write was under way, has read the old revision, and lands after the
+/// writer kept the new one and the cache turned that away.
+async fn a_load_from_the_middle_that_lands_late(second_raise: bool) -> Option<u64> {
+    let clock = conformance::clock();
+    let l1 = cache(&clock, None);
+    let writing = l1.writing(KEY);
+    let load = async {
+        let generation = if second_raise {
+            writing.ended()
+        } else {
+            std::mem::forget(writing);
+            l1.stripe(KEY).load(Ordering::SeqCst)
+        };
+        l1.keep(KEY, &at(2, &clock), generation).await;
+        l1.values.invalidate(KEY).await;
+        Ok(Found::Live(at(1, &clock)))
+    };
+    l1.read(KEY, load).await.unwrap();
+    seen(&l1).await
+}
+
+#[tokio::test]
+async fn a_load_from_the_middle_of_a_write_never_outlives_it() {
+    assert_eq!(a_load_from_the_middle_that_lands_late(true).await, None);
+    assert_eq!(a_load_from_the_middle_that_lands_late(false).await, Some(1));
+}
+
 /// A writer that is slow to keep its value, after somebody else deleted the record.
 async fn a_late_keep_after_a_deletion(off: Option<Guard>) -> Option<u64> {
     let clock = conformance::clock();

@@ -1,0 +1,154 @@
+//! What a caller is told when the store is slow, full, broken or away.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+use std::time::Instant;
+
+use baton::store::kv::Delete;
+use baton::store::kv::Kv;
+use baton::store::kv::Outcome;
+use baton::store::kv::Pending;
+use baton::store::kv::Put;
+use baton::store::kv::Slot;
+use baton::store::kv::StoreError;
+
+use crate::harness::SID;
+use crate::harness::Server;
+
+/// What befalls every call.
+#[derive(Clone, Debug, Default)]
+struct Fate(Arc<Mutex<Option<Befalls>>>);
+
+#[derive(Clone, Debug)]
+enum Befalls {
+    Fails(StoreError),
+    Hangs,
+}
+
+/// An engine under a fate.
+#[derive(Debug)]
+struct Ill {
+    inner: Arc<dyn Kv>,
+    fate: Fate,
+}
+
+impl Ill {
+    async fn suffer(&self) -> Result<(), StoreError> {
+        let fate = self.fate.0.lock().unwrap().clone();
+        match fate {
+            None => Ok(()),
+            Some(Befalls::Fails(error)) => Err(error),
+            Some(Befalls::Hangs) => std::future::pending().await,
+        }
+    }
+}
+
+impl Kv for Ill {
+    fn get(&self, key: Vec<u8>) -> Pending<'_, Option<Slot>> {
+        Box::pin(async move {
+            self.suffer().await?;
+            self.inner.get(key).await
+        })
+    }
+
+    fn put(&self, put: Put) -> Pending<'_, Outcome> {
+        Box::pin(async move {
+            self.suffer().await?;
+            self.inner.put(put).await
+        })
+    }
+
+    fn delete(&self, delete: Delete) -> Pending<'_, Outcome> {
+        Box::pin(async move {
+            self.suffer().await?;
+            self.inner.delete(delete).await
+        })
+    }
+
+    fn members(
+        &self,
+        set: Vec<u8>,
+        after: Option<Vec<u8>>,
+        limit: usize,
+    ) -> Pending<'_, Vec<Vec<u8>>> {
+        Box::pin(async move {
+            self.suffer().await?;
+            self.inner.members(set, after, limit).await
+        })
+    }
+
+    fn ping(&self) -> Pending<'_, ()> {
+        Box::pin(async move {
+            self.suffer().await?;
+            self.inner.ping().await
+        })
+    }
+
+    fn close(&self) {
+        self.inner.close();
+    }
+}
+
+fn server() -> (Server, Fate) {
+    let fate = Fate::default();
+    let held = fate.clone();
+    let server = Server::over(move |inner| Arc::new(Ill { inner, fate: held }));
+    (server, fate)
+}
+
+impl Fate {
+    fn set(&self, fate: Option<Befalls>) {
+        *self.0.lock().unwrap() = fate;
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_is_given_up_at_the_deadline_and_memory_still_answers() {
+    let (server, fate) = server();
+    server.admin().write(SID, "{}").await.ok(201);
+    fate.set(Some(Befalls::Hangs));
+    let started = Instant::now();
+    let refused = server.admin().read("not-in-memory").await;
+    refused.refused(503, "DEADLINE_EXCEEDED");
+    assert_eq!(refused.header("retry-after"), "1");
+    let took = started.elapsed();
+    assert!(took > Duration::from_millis(2400) && took < Duration::from_secs(3), "{took:?}");
+    server.admin().write(SID, "{\"a\":1}").await.refused(503, "DEADLINE_EXCEEDED");
+    server.admin().read(SID).await.ok(200);
+    server.nobody().get("/livez").await.ok(200);
+    server.nobody().get("/readyz").await.refused(503, "DEADLINE_EXCEEDED");
+    server.admin().get("/v1/keys").await.refused(503, "DEADLINE_EXCEEDED");
+}
+
+#[tokio::test]
+async fn every_failure_of_the_store_has_its_code_and_its_reason_stands_in_the_log_alone() {
+    let (mut server, fate) = server();
+    let io = StoreError::failed(std::io::Error::other("CANARY-disk on fire"));
+    for (error, status, code) in [
+        (StoreError::Full, 507, "STORE_FULL"),
+        (StoreError::Busy, 503, "OVERLOADED"),
+        (StoreError::Unavailable("reopening".to_owned()), 503, "STORE_UNAVAILABLE"),
+        (io, 503, "STORE_UNAVAILABLE"),
+        (StoreError::Unreadable("torn".to_owned()), 500, "INTERNAL"),
+    ] {
+        fate.set(Some(Befalls::Fails(error)));
+        let refused = server.admin().write(SID, "{}").await;
+        refused.refused(status, code);
+        assert_eq!(refused.header("retry-after").is_empty(), status == 500, "{code}");
+        assert!(!refused.text().contains("CANARY"), "{}", refused.text());
+        let stranger =
+            server.client("btk_0000000000_0000000000000000000000000000000000000000000_000000");
+        assert_eq!(stranger.read(SID).await.status, 401, "junk is refused without the store");
+        server.nobody().get("/readyz").await.refused(503, "NOT_READY");
+    }
+    fate.set(None);
+    server.admin().read(SID).await.refused(404, "HANDOFF_NOT_FOUND");
+    server.ask_to_stop(true);
+    server.join();
+    let log = server.log.text();
+    let line = log.lines().find(|line| line.contains("CANARY")).expect("the reason is logged");
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!((&line["level"], &line["status"]), (&"ERROR".into(), &503.into()));
+    assert_eq!(line["correlation_id"].as_str().unwrap().len(), 36);
+}
