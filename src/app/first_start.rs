@@ -12,6 +12,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -159,6 +160,9 @@ fn find_or_make(
         put_in_place(file, &text).map_err(failed)?;
     }
     let text = fs::read_to_string(file).map_err(failed)?;
+    if fs::metadata(file).map_err(failed)?.permissions().mode() & 0o077 != 0 {
+        tracing::warn!(file = %file.display(), "a key file is readable by others; chmod 600 it");
+    }
     Ok(text.trim().to_owned().into())
 }
 

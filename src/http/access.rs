@@ -46,9 +46,14 @@ impl AccessLog {
         Self { sink, hash_key: hmac::Key::new(hmac::HMAC_SHA256, hash_key) }
     }
 
-    /// Writes the line, unless the filter turns target `baton::access` off.
+    /// Writes the line if the filter wants target `baton::access` at its level: `ERROR` where
+    /// something went wrong within, else `INFO`.
     pub fn record(&self, request: &RequestState, happened: &Happened<'_>) {
-        if !tracing::enabled!(target: "baton::access", tracing::Level::INFO) {
+        let wanted = match happened.cause {
+            Some(_) => tracing::enabled!(target: "baton::access", tracing::Level::ERROR),
+            None => tracing::enabled!(target: "baton::access", tracing::Level::INFO),
+        };
+        if !wanted {
             return;
         }
         let mut line = String::with_capacity(384);

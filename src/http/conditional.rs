@@ -49,7 +49,9 @@ pub(super) fn precondition(request: &HttpRequest) -> Result<Precondition, ApiErr
 }
 
 fn revision(tag: &str) -> Option<u64> {
-    tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
+    let revision = tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()?;
+    // `"+7"` and `"07"` are other tags, though they are the same number.
+    (self::tag(revision) == tag).then_some(revision)
 }
 
 fn listed<'r>(request: &'r HttpRequest, name: &HeaderName) -> impl Iterator<Item = &'r str> {
@@ -87,6 +89,7 @@ mod tests {
         let of = |name, value| precondition(&with(name, value));
         assert_eq!(of("if-match", "\"7\", \"9\"").unwrap(), Precondition::OneOf(vec![7, 9]));
         assert_eq!(of("if-match", "W/\"7\"").unwrap(), Precondition::OneOf(vec![]));
+        assert_eq!(of("if-match", "\"+7\", \"07\", 7").unwrap(), Precondition::OneOf(vec![]));
         assert_eq!(of("if-match", "*").unwrap(), Precondition::Exists);
         assert_eq!(of("if-none-match", "*").unwrap(), Precondition::Absent);
         assert_eq!(of("if-none-match", "\"7\"").unwrap_err().code, Code::InvalidParameter);

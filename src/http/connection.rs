@@ -30,8 +30,13 @@ use crate::config::Edge;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::Phase;
 
-// What a client may take to accept more of an answer.
-const WRITE_STALL: Duration = Duration::from_secs(5);
+// In this time a client takes all that is offered, or so many bytes of it. The kernel tells of room
+// only when a third of a buffer of megabytes is free, so less patience would cut off steady readers.
+const WRITE_PATIENCE: Duration = Duration::from_secs(10);
+const WRITE_BYTES: usize = 64 << 10;
+// What is read before requests are worked on. actix decodes all it is given: 128 KiB of bare
+// requests would be thousands of them, in memory at once.
+const READ_AT_ONCE: usize = 16 << 10;
 /// actix-http reckons its own deadlines from a clock that it reads every half second, so that they
 /// come up to this much too soon; it is given this much more.
 pub const COARSE_CLOCK: Duration = Duration::from_millis(500);
@@ -77,10 +82,30 @@ impl Connection {
         self.doing.set(Doing::Idle(Instant::now() + self.limits.idle));
     }
 
+    /// Some of an answer went out: the client is not idle while it takes it.
+    fn answer_moves(&self) {
+        if let Doing::Idle(_) = self.doing.get() {
+            self.request_ends();
+        }
+    }
+
     /// The answer is a refusal, and the rest of the body may have no end: actix would read on and
     /// wait for it.
     pub fn request_was_refused(&self) {
         self.doing.set(Doing::Closing(Instant::now() + LINGER));
+    }
+}
+
+/// Until when a client must take more than it did, and what it took so far.
+#[derive(Clone, Copy, Debug)]
+struct Stall {
+    until: Instant,
+    taken: usize,
+}
+
+impl Stall {
+    fn begin() -> Self {
+        Self { until: Instant::now() + WRITE_PATIENCE, taken: 0 }
     }
 }
 
@@ -92,7 +117,8 @@ pub struct Watched {
     // Made when something is first waited for, and moved only to an earlier moment: a deadline that
     // moves later, as each request's idle time does, is seen when the old one rings.
     timer: Option<Pin<Box<Sleep>>>,
-    stalled_until: Option<Instant>,
+    stalled: Option<Stall>,
+    read: usize,
     metrics: Arc<Metrics>,
 }
 
@@ -102,7 +128,7 @@ impl Watched {
         let limits = Limits { head: edge.head_timeout + GRACE, idle: edge.keep_alive + GRACE };
         let doing = Cell::new(Doing::Head(Instant::now() + limits.head));
         let connection = Rc::new(Connection { doing, limits });
-        Self { stream, connection, timer: None, stalled_until: None, metrics }
+        Self { stream, connection, timer: None, stalled: None, read: 0, metrics }
     }
 
     /// The connection's state, for the edge.
@@ -130,26 +156,29 @@ impl Watched {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Ends a connection whose client does not take its answers: all that was offered within
-    /// [`WRITE_STALL`], not a byte now and then.
+    /// Ends a connection whose client does not take its answers, or takes a byte now and then.
     fn watch_write(
         &mut self,
         written: Poll<io::Result<usize>>,
         offered: usize,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        match written {
-            Poll::Ready(Ok(taken)) if taken < offered => {
-                self.stalled_until.get_or_insert_with(|| Instant::now() + WRITE_STALL);
-                return written;
+        if let Poll::Ready(Ok(taken)) = written {
+            if taken == offered {
+                self.stalled = None;
+            } else {
+                let stall = self.stalled.get_or_insert_with(Stall::begin);
+                stall.taken += taken;
+                if stall.taken >= WRITE_BYTES {
+                    *stall = Stall::begin();
+                }
             }
-            Poll::Ready(_) => {
-                self.stalled_until = None;
-                return written;
-            }
-            Poll::Pending => {}
+            self.connection.answer_moves();
         }
-        let until = *self.stalled_until.get_or_insert_with(|| Instant::now() + WRITE_STALL);
+        if written.is_ready() {
+            return written;
+        }
+        let until = self.stalled.get_or_insert_with(Stall::begin).until;
         if self.is_over(until, cx) { self.close("write") } else { Poll::Pending }
     }
 }
@@ -160,7 +189,18 @@ impl AsyncRead for Watched {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // Whoever takes no answers asks no more: the write's waker comes back here.
+        if self.stalled.is_some() {
+            return Poll::Pending;
+        }
+        if self.read >= READ_AT_ONCE {
+            self.read = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.read = if read.is_ready() { self.read + buffer.filled().len() - before } else { 0 };
         match (read.is_ready(), self.connection.doing.get()) {
             (true, Doing::Idle(_)) => {
                 let until = Instant::now() + self.connection.limits.head;

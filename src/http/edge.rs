@@ -144,11 +144,10 @@ impl Edge {
         // actix matches decoded paths (`/metric%73`) and the table raw ones: what is not in the
         // table is not handed on, or it would get in by no door at all.
         let route = route.ok_or_else(routes::path_not_found)?;
-        if !route.takes(request.method()) {
-            return Err(routes::method_not_allowed(route, request.method()).into());
-        }
+        let needs = route.needs(request.method());
+        let scope = needs.ok_or_else(|| routes::method_not_allowed(route, request.method()))?;
         let work = async {
-            if let Some(principal) = gate::admit(route.door, &self.keys, &request).await? {
+            if let Some(principal) = gate::admit(route.door, scope, &self.keys, &request).await? {
                 // Set once, here; a request has one state.
                 let _ = state.principal.set(principal);
             }

@@ -17,6 +17,7 @@ use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
 use crate::http::error::ApiError;
 use crate::http::error::Code;
+use crate::service::error::ServiceError;
 
 /// Who may come in by a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub enum Door {
     /// Holders of a key, and on a read also of a read-only key in HTTP Basic, for callers that can
     /// set no header (a Studio widget's `https://key:SECRET@host/…`).
     KeyOrBasic,
-    /// Holders of a key with `ops:read`, and this machine.
+    /// Holders of a key with the scope, and this machine.
     Operator,
 }
 
@@ -43,10 +44,11 @@ enum Presented {
     Basic(String),
 }
 
-/// Lets a request in by `door`, or refuses it. `None` is nobody in particular, where that is
+/// Lets a request in by `door` if it holds `scope`, or refuses it. `None` is nobody in particular, where that is
 /// enough.
 pub async fn admit(
     door: Door,
+    scope: Option<Scope>,
     keys: &KeyDoor,
     request: &ServiceRequest,
 ) -> Result<Option<Arc<Principal>>, ApiError> {
@@ -66,11 +68,9 @@ pub async fn admit(
         let scheme = if asks { "Basic realm=\"baton\", charset=\"UTF-8\"" } else { "Bearer" };
         refused.with(header::WWW_AUTHENTICATE, scheme)
     })?;
-    if door == Door::Operator && !principal.may(Scope::OpsRead) {
-        return Err(ApiError::new(
-            Code::MissingScope,
-            "This needs a credential with the scope ops:read",
-        ));
+    // The use case asks again; asked here, whoever may not write sends no body.
+    if let Some(lacking) = scope.filter(|scope| !principal.may(*scope)) {
+        return Err(ServiceError::MissingScope(lacking).into());
     }
     Ok(Some(principal))
 }

@@ -8,6 +8,7 @@ use actix_web::http::header;
 use actix_web::web;
 use actix_web::web::ServiceConfig;
 
+use crate::domain::principal::Scope;
 use crate::http::error::ApiError;
 use crate::http::error::Code;
 use crate::http::gate::Door;
@@ -20,30 +21,37 @@ use crate::http::keys;
 pub struct Route {
     /// Its path.
     pub path: &'static str,
-    /// The methods it takes; `GET` takes `HEAD` too.
-    pub methods: &'static [&'static str],
+    /// The methods it takes, and the scope that each needs before a body is read; `GET` takes `HEAD`
+    /// too.
+    pub methods: &'static [(&'static str, Option<Scope>)],
     /// Who may come in.
     pub door: Door,
     /// Answered under any load.
     pub probe: bool,
 }
 
-const fn route(path: &'static str, methods: &'static [&'static str], door: Door) -> Route {
+type Methods = &'static [(&'static str, Option<Scope>)];
+
+const fn route(path: &'static str, methods: Methods, door: Door) -> Route {
     Route { path, methods, door, probe: false }
 }
 
-const fn probe(path: &'static str) -> Route {
-    Route { path, methods: &["GET"], door: Door::Open, probe: true }
+const fn open(path: &'static str, probe: bool) -> Route {
+    Route { path, methods: &[("GET", None)], door: Door::Open, probe }
 }
+
+const READ: Option<Scope> = Some(Scope::HandoffRead);
+const WRITE: Option<Scope> = Some(Scope::HandoffWrite);
+const KEYS: Option<Scope> = Some(Scope::KeyManage);
 
 /// The table.
 pub static ROUTES: [Route; 6] = [
-    route("/v1/handoff_state", &["GET", "PUT"], Door::KeyOrBasic),
-    route("/v1/keys", &["GET", "POST", "DELETE"], Door::Key),
-    probe("/livez"),
-    probe("/readyz"),
-    route("/metrics", &["GET"], Door::Operator),
-    route("/openapi.yaml", &["GET"], Door::Open),
+    route("/v1/handoff_state", &[("GET", READ), ("PUT", WRITE)], Door::KeyOrBasic),
+    route("/v1/keys", &[("GET", KEYS), ("POST", KEYS), ("DELETE", KEYS)], Door::Key),
+    open("/livez", true),
+    open("/readyz", true),
+    route("/metrics", &[("GET", Some(Scope::OpsRead))], Door::Operator),
+    open("/openapi.yaml", false),
 ];
 
 /// The route of a path.
@@ -76,16 +84,16 @@ fn get() -> actix_web::Route {
 }
 
 impl Route {
-    /// Whether it takes `method`.
-    pub fn takes(&self, method: &Method) -> bool {
+    /// What a method needs; `None` when the route does not take it.
+    pub fn needs(&self, method: &Method) -> Option<Option<Scope>> {
         let method = if method == Method::HEAD { "GET" } else { method.as_str() };
-        self.methods.contains(&method)
+        self.methods.iter().find(|(taken, _)| *taken == method).map(|(_, scope)| *scope)
     }
 }
 
 /// The path does not take the method.
 pub fn method_not_allowed(route: &Route, method: &Method) -> ApiError {
-    let with_head = route.methods.iter().flat_map(|method| match *method {
+    let with_head = route.methods.iter().flat_map(|(method, _)| match *method {
         "GET" => ["GET", "HEAD"].as_slice(),
         _ => std::slice::from_ref(method),
     });

@@ -173,6 +173,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// A task of ours panicked. What it said is withheld: it may quote what was being worked on.
+    pub fn panicked(_: tokio::task::JoinError) -> Self {
+        Self::Unavailable("a task panicked".to_owned())
+    }
+
     /// An engine's own error.
     pub fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Failed(Arc::new(error))

@@ -120,7 +120,11 @@ impl<'s> MakeWriter<'s> for Sink {
 
 /// Sends this process's events to `sink` as JSON. A filter that does not parse logs at `info`.
 pub fn install(filter: &str, sink: &Sink) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let mut filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    // Its lines are about what strangers send: one an error, with nobody let in yet.
+    if let Ok(quiet) = "actix_http=off".parse() {
+        filter = filter.add_directive(quiet);
+    }
     let events = tracing_subscriber::fmt()
         .json()
         .flatten_event(true)

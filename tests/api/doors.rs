@@ -41,7 +41,7 @@ async fn every_route_behind_a_door_refuses_nobody_and_bad_keys() {
         server.admin().post("/v1/keys", &json!({ "scopes": ["handoff:read"] })).await.ok(201);
     let good = good["key"].as_str().unwrap();
     for route in ROUTES.iter().filter(|route| matches!(route.door, Door::Key | Door::KeyOrBasic)) {
-        for method in route.methods {
+        for (method, _) in route.methods {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
             let path = format!("{}?id={SID}", route.path);
             let body = || Some(b"{\"data\":{}}".to_vec());

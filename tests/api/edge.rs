@@ -203,7 +203,7 @@ async fn a_client_that_does_not_take_its_answers_is_closed() {
     const ANSWERS: usize = 200;
     // More than the socket buffers of both sides hold.
     stream.write_all(get.repeat(ANSWERS).as_bytes()).unwrap();
-    std::thread::sleep(Duration::from_secs(7));
+    std::thread::sleep(Duration::from_secs(12));
     let metrics = server.nobody().get("/metrics").await;
     let closed = "baton_connections_closed_total{phase=\"write\"} 1";
     assert!(metrics.text().contains(closed), "{}", metrics.text());
@@ -247,4 +247,17 @@ async fn a_chunked_body_is_bounded_too() {
     checked(&said).refused(413, "BODY_TOO_LARGE");
     assert!(took < Duration::from_secs(4), "{took:?}");
     server.admin().read(SID).await.refused(404, "HANDOFF_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn whoever_may_not_write_is_refused_before_a_body_is_waited_for() {
+    let server = Server::start();
+    let wanted = serde_json::json!({ "scopes": ["handoff:read"] });
+    let made = server.admin().post("/v1/keys", &wanted).await.ok(201);
+    let mut stream = connect(&server);
+    let head = put_head(&server, 100).replace(&server.admin, made["key"].as_str().unwrap());
+    stream.write_all(head.as_bytes()).unwrap();
+    let (took, said) = until_closed(stream);
+    checked(&said).refused(403, "MISSING_SCOPE");
+    assert!(took < Duration::from_secs(3), "{took:?}");
 }

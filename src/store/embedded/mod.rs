@@ -102,7 +102,7 @@ impl Embedded {
                 let reopening = || StoreError::Unavailable("reopening".to_owned());
                 work(guard.as_ref().ok_or_else(reopening)?)
             });
-            read.await.map_err(StoreError::failed)?
+            read.await.map_err(StoreError::panicked)?
         })
     }
 

@@ -9,6 +9,8 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::panic;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -62,17 +64,27 @@ impl Writer {
                 Ok(job) => {
                     let mut group = vec![job];
                     group.extend(self.jobs.try_iter().take(GROUP - 1));
-                    self.write(group);
+                    self.surviving(|| self.write(group));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             if Instant::now() >= next_sweep {
                 // A sweep that found a full load goes on after the next group.
-                let more = self.sweep();
+                let more = self.surviving(|| self.sweep()).unwrap_or(false);
                 next_sweep = Instant::now() + if more { Duration::ZERO } else { SWEEP_EVERY };
             }
         }
+    }
+
+    /// Runs `work`; a panic in it (redb's, on a damaged page) is a failed commit like any other. Those
+    /// who waited are told by their answers' channels closing.
+    fn surviving<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        let done = panic::catch_unwind(AssertUnwindSafe(work));
+        if done.is_err() {
+            self.recover(&StoreError::Unavailable("the writer panicked".to_owned()));
+        }
+        done.ok()
     }
 
     fn write(&self, group: Vec<Job>) {

@@ -9,7 +9,8 @@
 //! 1. *Generations.* A counter per stripe of keys is raised before and after each store write. A
 //!    load notes it first and may fill only if it still stands: no write began or ended meanwhile.
 //!    (A tombstone in the cache would not do: moka may turn any entry away.) A writer keeps its own
-//!    value only after the second raise, and only if nobody wrote since; else it forgets the key.
+//!    value only after the second raise, and only if no other write overlapped its own or came
+//!    since; else it forgets the key.
 //! 2. *Newest revision wins*, should two fills of one generation meet.
 //! 3. *Flights are keyed by generation.* Concurrent misses for one key share one load, but a reader
 //!    who comes after a write never joins a load from before it.
@@ -95,19 +96,31 @@ enum Guard {
 
 /// Held while a store write is under way; [`Writing::ended`] or dropping it says that it has ended.
 #[derive(Debug)]
-pub struct Writing<'c>(&'c AtomicU64);
+pub struct Writing<'c> {
+    stripe: &'c AtomicU64,
+    began: u64,
+}
 
 impl Writing<'_> {
-    /// Says that the write has ended; answers the generation from which its value may be kept.
-    pub fn ended(self) -> u64 {
-        // Drop raises it once; nobody else has if it stands there when the value is kept.
-        self.0.load(Ordering::SeqCst).wrapping_add(1)
+    /// Says that the write has ended; answers the generation from which its value may be kept, or
+    /// `None` when another write of the stripe began or ended meanwhile: which of the two the
+    /// engine did last, nobody here knows.
+    pub fn ended(self) -> Option<u64> {
+        let ended = self.began.wrapping_add(1);
+        let alone =
+            self.stripe.compare_exchange(self.began, ended, Ordering::SeqCst, Ordering::SeqCst);
+        let kept = alone.is_ok().then_some(ended);
+        if kept.is_some() {
+            // Raised already, just now and at one stroke with the look.
+            std::mem::forget(self);
+        }
+        kept
     }
 }
 
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
+        self.stripe.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -182,13 +195,16 @@ impl<V: Record> L1<V> {
     /// Says that a store write to `key` begins. Hold the answer until the write has ended.
     pub fn writing(&self, key: &[u8]) -> Writing<'_> {
         let stripe = self.stripe(key);
-        stripe.fetch_add(1, Ordering::SeqCst);
-        Writing(stripe)
+        let began = stripe.fetch_add(1, Ordering::SeqCst).wrapping_add(1);
+        Writing { stripe, began }
     }
 
     /// Keeps a value that was just written, given what [`Writing::ended`] answered.
-    pub async fn keep(&self, key: &[u8], value: &Arc<V>, generation: u64) {
-        self.upsert(key, value, generation, Op::Remove).await;
+    pub async fn keep(&self, key: &[u8], value: &Arc<V>, ended: Option<u64>) {
+        match ended {
+            Some(generation) => self.upsert(key, value, generation, Op::Remove).await,
+            None => self.forget(key).await,
+        }
     }
 
     /// Forgets `key`, under the same lock as [`L1::keep`]. Call it after [`Writing::ended`].

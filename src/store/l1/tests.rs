@@ -80,7 +80,7 @@ async fn a_load_from_the_middle_that_lands_late(second_raise: bool) -> Option<u6
             writing.ended()
         } else {
             std::mem::forget(writing);
-            l1.stripe(KEY).load(Ordering::SeqCst)
+            Some(l1.stripe(KEY).load(Ordering::SeqCst))
         };
         l1.keep(KEY, &at(2, &clock), generation).await;
         l1.values.invalidate(KEY).await;
@@ -111,6 +111,43 @@ async fn a_late_keep_after_a_deletion(off: Option<Guard>) -> Option<u64> {
 async fn a_late_writer_never_brings_back_what_was_deleted() {
     assert_eq!(a_late_keep_after_a_deletion(None).await, None);
     assert_eq!(a_late_keep_after_a_deletion(Some(Guard::Generation)).await, Some(2));
+}
+
+/// A write that was committed, and then a deletion that began, was committed and ended before the
+/// writer came to say that it had ended.
+async fn a_deletion_inside_a_write(look: bool) -> Option<u64> {
+    let clock = conformance::clock();
+    let l1 = cache(&clock, None);
+    let writing = l1.writing(KEY);
+    l1.writing(KEY).ended();
+    l1.forget(KEY).await;
+    let ended = writing.ended();
+    let unlooked = Some(l1.stripe(KEY).load(Ordering::SeqCst));
+    l1.keep(KEY, &at(2, &clock), if look { ended } else { unlooked }).await;
+    seen(&l1).await
+}
+
+#[tokio::test]
+async fn a_writer_that_was_overtaken_by_a_deletion_keeps_nothing() {
+    assert_eq!(a_deletion_inside_a_write(true).await, None);
+    assert_eq!(a_deletion_inside_a_write(false).await, Some(2));
+}
+
+#[tokio::test]
+async fn of_two_overlapping_writes_neither_leaves_what_the_engine_may_not_hold() {
+    let clock = conformance::clock();
+    let l1 = cache(&clock, None);
+    let first = l1.writing(KEY);
+    let second = l1.writing(KEY);
+    let ended = second.ended();
+    l1.keep(KEY, &at(2, &clock), ended).await;
+    // The engine did the first one last.
+    let ended = first.ended();
+    l1.keep(KEY, &at(3, &clock), ended).await;
+    assert_eq!(seen(&l1).await, None);
+    let alone = l1.writing(KEY).ended();
+    l1.keep(KEY, &at(4, &clock), alone).await;
+    assert_eq!(seen(&l1).await, Some(4));
 }
 
 #[tokio::test]

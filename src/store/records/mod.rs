@@ -127,7 +127,7 @@ impl<V: Record> Records<V> {
                 }
             }
         });
-        write.await.map_err(StoreError::failed)?
+        write.await.map_err(StoreError::panicked)?
     }
 
     /// Deletes what is under `key`; false when nothing was there.
@@ -144,7 +144,7 @@ impl<V: Record> Records<V> {
             records.l1.forget(&key).await;
             outcome.map(|outcome| matches!(outcome, Outcome::Done(_)))
         });
-        write.await.map_err(StoreError::failed)?
+        write.await.map_err(StoreError::panicked)?
     }
 }
 
