@@ -36,7 +36,10 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 const WRITE_BYTES: usize = 64 << 10;
 // What is read before requests are worked on. actix decodes all it is given: 128 KiB of bare
 // requests would be thousands of them, in memory at once.
-const READ_AT_ONCE: usize = 16 << 10;
+const READ_AT_ONCE: usize = 8 << 10;
+// Requests answered in a row that came in one piece. Nobody who means well sends more at once than
+// a browser would.
+const PIPELINE: u32 = 32;
 /// actix-http reckons its own deadlines from a clock that it reads every half second, so that they
 /// come up to this much too soon; it is given this much more.
 pub const COARSE_CLOCK: Duration = Duration::from_millis(500);
@@ -62,6 +65,7 @@ enum Doing {
 #[derive(Debug)]
 pub struct Connection {
     doing: Cell<Doing>,
+    pipelined: Cell<u32>,
     limits: Limits,
 }
 
@@ -74,7 +78,13 @@ struct Limits {
 impl Connection {
     /// A request head is complete.
     pub fn request_begins(&self) {
+        self.pipelined.set(self.pipelined.get() + 1);
         self.doing.set(Doing::Request);
+    }
+
+    /// Whether so many requests came in one piece that this answer should be the last.
+    pub fn is_flooded(&self) -> bool {
+        self.pipelined.get() > PIPELINE
     }
 
     /// The answer is made; the next request may come.
@@ -89,9 +99,9 @@ impl Connection {
         }
     }
 
-    /// The answer is a refusal, and the rest of the body may have no end: actix would read on and
-    /// wait for it.
-    pub fn request_was_refused(&self) {
+    /// The answer is the last: what else the client sends is not waited for. (The rest of a refused
+    /// body may have no end, and actix would read on.)
+    pub fn answer_is_last(&self) {
         self.doing.set(Doing::Closing(Instant::now() + LINGER));
     }
 }
@@ -127,7 +137,7 @@ impl Watched {
     pub fn new(stream: TcpStream, edge: &Edge, metrics: Arc<Metrics>) -> Self {
         let limits = Limits { head: edge.head_timeout + GRACE, idle: edge.keep_alive + GRACE };
         let doing = Cell::new(Doing::Head(Instant::now() + limits.head));
-        let connection = Rc::new(Connection { doing, limits });
+        let connection = Rc::new(Connection { doing, pipelined: Cell::new(0), limits });
         Self { stream, connection, timer: None, stalled: None, read: 0, metrics }
     }
 
@@ -203,6 +213,7 @@ impl AsyncRead for Watched {
         self.read = if read.is_ready() { self.read + buffer.filled().len() - before } else { 0 };
         match (read.is_ready(), self.connection.doing.get()) {
             (true, Doing::Idle(_)) => {
+                self.connection.pipelined.set(0);
                 let until = Instant::now() + self.connection.limits.head;
                 self.connection.doing.set(Doing::Head(until));
                 read

@@ -108,8 +108,8 @@ pub async fn around(
     };
     finish(answer, &state);
     match &connection {
-        Some(connection) if is_chunked && refused.is_some() => {
-            connection.request_was_refused();
+        Some(connection) if (is_chunked && refused.is_some()) || connection.is_flooded() => {
+            connection.answer_is_last();
             answer.head_mut().set_connection_type(ConnectionType::Close);
         }
         Some(connection) => connection.request_ends(),

@@ -261,3 +261,23 @@ async fn whoever_may_not_write_is_refused_before_a_body_is_waited_for() {
     checked(&said).refused(403, "MISSING_SCOPE");
     assert!(took < Duration::from_secs(3), "{took:?}");
 }
+
+#[test]
+fn hundreds_of_requests_in_one_piece_are_not_all_answered() {
+    let server = Server::start();
+    let mut stream = connect(&server);
+    let get = format!("GET /livez HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
+    stream.write_all(get.repeat(20).as_bytes()).unwrap();
+    let mut answers = String::new();
+    let mut buffer = [0; 65536];
+    while answers.matches("live\"").count() < 20 {
+        let read = stream.read(&mut buffer).unwrap();
+        assert!(read > 0, "twenty are nothing unusual");
+        answers.push_str(&String::from_utf8_lossy(&buffer[..read]));
+    }
+    // The server may close before it has seen them all.
+    let _ = stream.write_all(get.repeat(2000).as_bytes());
+    let (took, said) = until_closed(stream);
+    assert!(said.matches("live\"").count() < 1000, "{}", said.matches("live\"").count());
+    assert!(took < Duration::from_secs(4), "{took:?}");
+}
