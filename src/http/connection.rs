@@ -175,7 +175,10 @@ impl Watched {
     ) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(taken)) = written {
             if taken == offered {
-                self.stalled = None;
+                if self.stalled.take().is_some() {
+                    // What was not read meanwhile has woken nobody.
+                    cx.waker().wake_by_ref();
+                }
             } else {
                 let stall = self.stalled.get_or_insert_with(Stall::begin);
                 stall.taken += taken;
@@ -199,7 +202,7 @@ impl AsyncRead for Watched {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // Whoever takes no answers asks no more: the write's waker comes back here.
+        // Whoever takes no answers asks no more; the write that is taken at last wakes this task.
         if self.stalled.is_some() {
             return Poll::Pending;
         }

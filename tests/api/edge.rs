@@ -281,3 +281,32 @@ fn hundreds_of_requests_in_one_piece_are_not_all_answered() {
     assert!(said.matches("live\"").count() < 1000, "{}", said.matches("live\"").count());
     assert!(took < Duration::from_secs(4), "{took:?}");
 }
+
+#[tokio::test]
+async fn a_request_that_comes_while_answers_are_stuck_is_answered_once_they_are_taken() {
+    let server = Server::start();
+    let large = format!("{{\"a\":\"{}\"}}", "x".repeat(250_000));
+    server.admin().write(SID, &large).await.ok(201);
+    let mut stream = connect(&server);
+    let get = format!(
+        "GET /v1/handoff_state?id={SID} HTTP/1.1\r\nHost: {}\r\nx-api-key: {}\r\n\r\n",
+        server.address, server.admin
+    );
+    // More than the socket buffers of both sides hold, and no more than a browser might.
+    stream.write_all(get.repeat(30).as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    stream.write_all(get.as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let started = Instant::now();
+    let mut buffer = vec![0; 1 << 20];
+    let (mut answers, mut end) = (0, Vec::new());
+    while answers < 31 {
+        let read = stream.read(&mut buffer).unwrap();
+        assert!(read > 0, "closed after {answers} answers");
+        // An answer ends where its data does; the end may fall between two reads.
+        end.extend_from_slice(&buffer[..read]);
+        answers += end.windows(4).filter(|window| window == b"x\"}}").count();
+        end.drain(..end.len().saturating_sub(3));
+    }
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}
