@@ -173,9 +173,13 @@ fn put_in_place(file: &Path, text: &str) -> io::Result<()> {
     rand::fill(&mut name).map_err(io::Error::other)?;
     let unfinished = file.with_extension(format!("new-{:016x}", u64::from_be_bytes(name)));
     let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.write_all(b"\n"))
-        .and_then(|()| out.sync_all())?;
+    let text = format!("{text}\n");
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.sync_all());
+    if written.is_err() {
+        // Half a secret is left to nobody.
+        fs::remove_file(&unfinished)?;
+    }
+    written?;
     // A link, not a rename: it fails when the file is there by now, and that file is then the key.
     let linked = fs::hard_link(&unfinished, file);
     fs::remove_file(&unfinished)?;

@@ -61,8 +61,10 @@ use secrecy::ExposeSecret;
 
 /// The embedded store's file in the data directory.
 pub const STORE_FILE: &str = "baton.redb";
-// Files that are not connections: the store, the log, the listener, threads' own.
+// Files that are not connections: the store, the log, the listener; and each worker's own.
 const FILES_KEPT_BACK: u64 = 64;
+const FILES_A_WORKER: u64 = 8;
+const BACKLOG: i32 = 2048;
 // Memory for keys in use; a key takes a kilobyte.
 const KEYS_L1_BYTES: u64 = 8 << 20;
 // What in-flight requests may still take once the listener is closed; they have their own deadline.
@@ -200,7 +202,7 @@ impl App {
         let limits = self.settings.edge.clone();
         let builder = ServerBuilder::new()
             .workers(limits.workers)
-            .max_concurrent_connections(connections(&limits).div_ceil(limits.workers))
+            .max_concurrent_connections((connections(&limits) / limits.workers).max(1))
             .shutdown_timeout(FINISH.as_secs())
             .disable_signals();
         let shutdown = builder.graceful_shutdown_signal();
@@ -262,6 +264,9 @@ fn open_store(
 
 fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     let listener = TcpListener::bind(address).map_err(|why| StartError::Listen(address, why))?;
+    // std's own queue of 128 is soon full when a proxy's clients all come back at once.
+    rustix::net::listen(&listener, BACKLOG)
+        .map_err(|why| StartError::Listen(address, why.into()))?;
     listener.set_nonblocking(true).map_err(|why| StartError::Listen(address, why))?;
     Ok(listener)
 }
@@ -275,7 +280,9 @@ fn connections(limits: &crate::config::Edge) -> usize {
     // A limit that cannot be raised is the limit.
     let _ = rustix::process::setrlimit(Nofile, files);
     let allowed = rustix::process::getrlimit(Nofile).current.unwrap_or(u64::MAX);
-    let spare = allowed.saturating_sub(FILES_KEPT_BACK).max(1);
+    let workers = u64::try_from(limits.workers).unwrap_or(u64::MAX);
+    let kept_back = FILES_KEPT_BACK.saturating_add(workers.saturating_mul(FILES_A_WORKER));
+    let spare = allowed.saturating_sub(kept_back).max(1);
     limits.max_connections.min(usize::try_from(spare).unwrap_or(usize::MAX))
 }
 

@@ -41,6 +41,10 @@ impl Server {
                 request = request.json(body);
             }
             let unreachable = |why: reqwest::Error| {
+                if why.is_builder() {
+                    let what = "BATON_URL or the API key cannot be sent: not a URL, or characters that no header takes";
+                    return Failure::Usage(what.to_owned());
+                }
                 Failure::Failed(format!(
                     "cannot reach {url}: {}. Is `baton serve` running there? Set BATON_URL",
                     why.without_url()

@@ -28,8 +28,12 @@ pub(super) fn run(raw: &Raw) -> Result<(), Failure> {
     let data_dir = settings.data_dir.clone();
     let app = App::build(settings, Clock::system(), log.clone())
         .map_err(|why| Failure::Failed(why.to_string()))?;
-    say(greeting(&app, kind, &data_dir));
-    let served = actix_web::rt::System::new().block_on(app.run(Stop::Signals));
+    let served = actix_web::rt::System::new().block_on(async {
+        // Before anybody is told that it runs, and may tell it to stop.
+        let stop = Stop::on_signals()?;
+        say(greeting(&app, kind, &data_dir));
+        app.run(stop).await
+    });
     log.flush();
     served.map_err(|why| Failure::Failed(why.to_string()))
 }

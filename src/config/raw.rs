@@ -60,7 +60,7 @@ pub struct Raw {
         allow_hyphen_values = true
     )]
     pub request_timeout_ms: String,
-    /// From the first byte of a request head to its last, in milliseconds
+    /// For a request head, from the first byte read after the last answer, in milliseconds
     #[arg(long, env = "BATON_HEAD_TIMEOUT_MS", default_value = "5000", allow_hyphen_values = true)]
     pub head_timeout_ms: String,
     /// From the end of the request head to the end of the body, in milliseconds

@@ -37,13 +37,14 @@ const WRITE_BYTES: usize = 64 << 10;
 // What is read before requests are worked on. actix decodes all it is given: 128 KiB of bare
 // requests would be thousands of them, in memory at once.
 const READ_AT_ONCE: usize = 8 << 10;
-// Requests answered in a row that came in one piece. Nobody who means well sends more at once than
-// a browser would.
+// Requests that came with one read. Nobody who means well sends more at once than a browser would.
 const PIPELINE: u32 = 32;
+// From here on actix leaves what it has read undecoded until its queue is shorter.
+const QUEUE: u32 = 16;
 /// actix-http reckons its own deadlines from a clock that it reads every half second, so that they
 /// come up to this much too soon; it is given this much more.
 pub const COARSE_CLOCK: Duration = Duration::from_millis(500);
-// Long enough for a client that is still sending to read its refusal.
+// How long the rest of a refused body is still read, so that its sender sees the refusal.
 const LINGER: Duration = Duration::from_secs(1);
 // actix answers 408 to a first head that does not come; that must not be cut off.
 const GRACE: Duration = Duration::from_millis(1250);
@@ -76,13 +77,18 @@ struct Limits {
 }
 
 impl Connection {
-    /// A request head is complete.
-    pub fn request_begins(&self) {
+    /// A request head is complete. False when the last answer was given already: what actix had
+    /// decoded by then is not to be worked on.
+    pub fn request_begins(&self) -> bool {
         self.pipelined.set(self.pipelined.get() + 1);
-        self.doing.set(Doing::Request);
+        let goes_on = !matches!(self.doing.get(), Doing::Closing(_));
+        if goes_on {
+            self.doing.set(Doing::Request);
+        }
+        goes_on
     }
 
-    /// Whether so many requests came in one piece that this answer should be the last.
+    /// Whether so many requests came with one read that this answer should be the last.
     pub fn is_flooded(&self) -> bool {
         self.pipelined.get() > PIPELINE
     }
@@ -102,7 +108,9 @@ impl Connection {
     /// The answer is the last: what else the client sends is not waited for. (The rest of a refused
     /// body may have no end, and actix would read on.)
     pub fn answer_is_last(&self) {
-        self.doing.set(Doing::Closing(Instant::now() + LINGER));
+        if !matches!(self.doing.get(), Doing::Closing(_)) {
+            self.doing.set(Doing::Closing(Instant::now() + LINGER));
+        }
     }
 }
 
@@ -175,8 +183,9 @@ impl Watched {
     ) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(taken)) = written {
             if taken == offered {
-                if self.stalled.take().is_some() {
-                    // What was not read meanwhile has woken nobody.
+                // What was not read meanwhile has woken nobody; nor does actix look again at what
+                // it left undecoded while its queue was full.
+                if self.stalled.take().is_some() || self.connection.pipelined.get() >= QUEUE {
                     cx.waker().wake_by_ref();
                 }
             } else {
@@ -214,9 +223,11 @@ impl AsyncRead for Watched {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         self.read = if read.is_ready() { self.read + buffer.filled().len() - before } else { 0 };
+        if read.is_ready() {
+            self.connection.pipelined.set(0);
+        }
         match (read.is_ready(), self.connection.doing.get()) {
             (true, Doing::Idle(_)) => {
-                self.connection.pipelined.set(0);
                 let until = Instant::now() + self.connection.limits.head;
                 self.connection.doing.set(Doing::Head(until));
                 read

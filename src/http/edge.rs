@@ -93,13 +93,14 @@ pub async fn around(
     let state = Rc::new(RequestState::new(correlation_id, edge.limits.request_timeout));
     request.extensions_mut().insert(Rc::clone(&state));
     let connection = request.conn_data::<Rc<Connection>>().cloned();
-    if let Some(connection) = &connection {
-        connection.request_begins();
-    }
-
+    let goes_on = connection.as_ref().is_none_or(|connection| connection.request_begins());
     let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
 
-    let outcome = edge.answer(route, &state, request, next).await;
+    let outcome = if goes_on {
+        edge.answer(route, &state, request, next).await
+    } else {
+        Err(connection_ends().into())
+    };
 
     let (mut outcome, refused) = settle(outcome, &state);
     let answer = match &mut outcome {
@@ -108,7 +109,9 @@ pub async fn around(
     };
     finish(answer, &state);
     match &connection {
-        Some(connection) if (is_chunked && refused.is_some()) || connection.is_flooded() => {
+        Some(connection)
+            if !goes_on || (is_chunked && refused.is_some()) || connection.is_flooded() =>
+        {
             connection.answer_is_last();
             answer.head_mut().set_connection_type(ConnectionType::Close);
         }
@@ -263,12 +266,19 @@ fn refuse_encodings(request: &ServiceRequest) -> Result<(), ApiError> {
     .with(header::ACCEPT_ENCODING, "identity"))
 }
 
+/// To a request behind the last answer of its connection.
+fn connection_ends() -> ApiError {
+    ApiError::new(
+        Code::Overloaded,
+        "This connection is being closed and the request was not looked at; send it on a new one",
+    )
+}
+
 fn body_too_slow() -> ApiError {
     ApiError::new(
         Code::BodyTooSlow,
         "The body did not arrive in time; nothing was stored. Send it again",
     )
-    .with(header::CONNECTION, "close")
 }
 
 fn deadline_exceeded() -> ApiError {

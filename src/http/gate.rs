@@ -68,7 +68,7 @@ pub async fn admit(
         let scheme = if asks { "Basic realm=\"baton\", charset=\"UTF-8\"" } else { "Bearer" };
         refused.with(header::WWW_AUTHENTICATE, scheme)
     })?;
-    // The use case asks again; asked here, whoever may not write sends no body.
+    // The use case asks again; asked here, no body is read for whoever may not write.
     if let Some(lacking) = scope.filter(|scope| !principal.may(*scope)) {
         return Err(ServiceError::MissingScope(lacking).into());
     }

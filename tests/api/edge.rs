@@ -278,7 +278,10 @@ fn hundreds_of_requests_in_one_piece_are_not_all_answered() {
     // The server may close before it has seen them all.
     let _ = stream.write_all(get.repeat(2000).as_bytes());
     let (took, said) = until_closed(stream);
-    assert!(said.matches("live\"").count() < 1000, "{}", said.matches("live\"").count());
+    let answered = said.matches("live\"").count();
+    assert!(answered < 100, "{answered}");
+    let behind = said.matches("OVERLOADED").count();
+    assert!(answered + behind < 1000, "{answered} and {behind}");
     assert!(took < Duration::from_secs(4), "{took:?}");
 }
 

@@ -158,7 +158,12 @@ impl Writer {
         self.shared.set_writable(false);
         tracing::error!(error = %why, "the store cannot be written; trying to reopen it");
         let mut wait = FIRST_RETRY;
+        let mut told = why.to_string();
         while let Err(why) = self.probe().and_then(|()| self.reopen()) {
+            if told != why.to_string() {
+                told = why.to_string();
+                tracing::error!(error = told, "the store does not reopen yet");
+            }
             let retry = Instant::now() + wait;
             wait = (wait * 2).min(LAST_RETRY);
             loop {
@@ -187,7 +192,9 @@ impl Writer {
         let mut guard = self.shared.database.write().unwrap_or_else(PoisonError::into_inner);
         // The old handle holds the file's lock, so it goes first.
         *guard = None;
-        *guard = Some(file::open(&self.path)?);
+        let opened = panic::catch_unwind(AssertUnwindSafe(|| file::open(&self.path)));
+        let panicked = || StoreError::Unavailable("opening the file panicked".to_owned());
+        *guard = Some(opened.map_err(|_withheld| panicked())??);
         Ok(())
     }
 }

@@ -130,7 +130,7 @@ impl<V: Record> Records<V> {
         write.await.map_err(StoreError::panicked)?
     }
 
-    /// Deletes what is under `key`; false when nothing was there.
+    /// Deletes what is under `key`; false when nothing was there, or something else than expected.
     pub async fn delete(
         self: &Arc<Self>,
         key: Vec<u8>,
