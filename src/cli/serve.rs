@@ -69,10 +69,10 @@ fn greet(text: &mut String, app: &App, kind: StoreKind, data_dir: &Path) -> std:
     writeln!(text, "curl -X PUT '{url}/v1/handoff_state?id={id}' -H {header} \\")?;
     writeln!(
         text,
-        "  -d '{{\"data\":{{\"name\":\"Ada\",\"verified\":true,\"reason\":\"billing\",\"tried\":[\"resent the invoice\"]}}}}'"
+        "  -d '{{\"data\":{{\"name\":\"Ada\",\"verified\":true,\"reason\":\"billing\",\"tried\":[\"resent the invoice\"]}}}}'; echo"
     )?;
     writeln!(text, "\n# 2. Read it, as a Twilio Function does")?;
-    writeln!(text, "curl '{url}/v1/handoff_state?id={id}' -H {header}")?;
+    writeln!(text, "curl '{url}/v1/handoff_state?id={id}' -H {header}; echo")?;
     writeln!(text, "\n# 3. Make a read-only key for that Function")?;
     let program = quoted(&program());
     write!(
