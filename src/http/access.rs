@@ -112,7 +112,11 @@ mod tests {
 
     fn line(id: &str) -> serde_json::Value {
         let log = AccessLog::new(Sink::default(), &[7; 32]);
-        let request = RequestState::new("c-1".to_owned(), Duration::from_secs(1));
+        let request = RequestState::new(
+            "c-1".to_owned(),
+            tokio::time::Instant::now(),
+            Duration::from_secs(1),
+        );
         request.subject.set(id.parse().unwrap()).unwrap();
         let mut line = String::new();
         let happened = Happened {

@@ -186,6 +186,7 @@ impl Watched {
                 // What was not read meanwhile has woken nobody; nor does actix look again at what
                 // it left undecoded while its queue was full.
                 if self.stalled.take().is_some() || self.connection.pipelined.get() >= QUEUE {
+                    self.connection.answer_moves();
                     cx.waker().wake_by_ref();
                 }
             } else {
@@ -194,8 +195,8 @@ impl Watched {
                 if stall.taken >= WRITE_BYTES {
                     *stall = Stall::begin();
                 }
+                self.connection.answer_moves();
             }
-            self.connection.answer_moves();
         }
         if written.is_ready() {
             return written;

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
-use std::time::Instant;
 
 use actix_web::Error;
 use actix_web::HttpMessage;
@@ -29,6 +28,7 @@ use actix_web::http::header::HeaderName;
 use actix_web::http::header::HeaderValue;
 use actix_web::middleware::Next;
 use actix_web::web::Data;
+use tokio::time::Instant;
 use tracing_actix_web::RequestId;
 
 use crate::auth::api_key::KeyDoor;
@@ -90,7 +90,7 @@ pub async fn around(
     let route = routes::find(request.path());
     let method = method_label(request.method());
     let correlation_id = correlation_id(&request);
-    let state = Rc::new(RequestState::new(correlation_id, edge.limits.request_timeout));
+    let state = Rc::new(RequestState::new(correlation_id, started, edge.limits.request_timeout));
     request.extensions_mut().insert(Rc::clone(&state));
     let connection = request.conn_data::<Rc<Connection>>().cloned();
     let goes_on = connection.as_ref().is_none_or(|connection| connection.request_begins());
@@ -307,12 +307,12 @@ mod tests {
     use super::*;
 
     fn state(millis: u64) -> RequestState {
-        RequestState::new(String::new(), Duration::from_millis(millis))
+        RequestState::new(String::new(), Instant::now(), Duration::from_millis(millis))
     }
 
     #[tokio::test(start_paused = true)]
     async fn work_that_takes_too_long_is_given_up_at_its_deadline() {
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         let outcome = within(&state(2500), std::future::pending::<()>()).await;
         assert_eq!(outcome, Err(Stage::Work));
         assert_eq!(started.elapsed(), Duration::from_millis(2500));
@@ -321,7 +321,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_deadline_follows_what_is_waited_for() {
         let state = state(2500);
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         let work = async {
             state.wait_for(Stage::Body, Duration::from_secs(5));
             tokio::time::sleep(Duration::from_secs(4)).await;

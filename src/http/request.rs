@@ -35,13 +35,13 @@ pub struct RequestState {
 }
 
 impl RequestState {
-    /// A request that must be answered within `limit`.
-    pub fn new(correlation_id: String, limit: Duration) -> Self {
+    /// A request that began at `started` and must be answered within `limit`.
+    pub fn new(correlation_id: String, started: Instant, limit: Duration) -> Self {
         Self {
             correlation_id,
             principal: OnceCell::new(),
             subject: OnceCell::new(),
-            deadline: Cell::new((Instant::now() + limit, Stage::Work)),
+            deadline: Cell::new((started + limit, Stage::Work)),
         }
     }
 
