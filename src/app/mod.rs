@@ -11,7 +11,6 @@ use std::net::TcpListener;
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -32,20 +31,24 @@ use crate::app::first_start::Keys as StartKeys;
 use crate::app::first_start::NoKeys;
 use crate::app::shutdown::Stop;
 use crate::auth::api_key::KeyDoor;
+use crate::auth::rates::Rate;
+use crate::auth::rates::Rates;
 use crate::config::Settings;
 use crate::config::StoreKind;
 use crate::domain::api_key::KeyHash;
 use crate::domain::clock::Clock;
-use crate::domain::handoff::Handoff;
 use crate::http::access::AccessLog;
 use crate::http::connection::COARSE_CLOCK;
 use crate::http::connection::Watched;
 use crate::http::edge;
 use crate::http::edge::Edge;
 use crate::http::health::Readiness;
+use crate::http::load::Load;
+use crate::http::load::Room;
 use crate::http::routes;
 use crate::http::span::RootSpan;
 use crate::service::handoffs::Handoffs;
+use crate::service::handoffs::Limits;
 use crate::service::keys::Keys;
 use crate::store::embedded::Embedded;
 use crate::store::kv::Kv;
@@ -53,7 +56,9 @@ use crate::store::kv::StoreError;
 use crate::store::memory::Memory;
 use crate::store::record::StoredKey;
 use crate::store::records::Records;
+use crate::store::records::Store;
 use crate::store::records::check_ring;
+use crate::store::watch::Watchers;
 use crate::telemetry::logging::Sink;
 use crate::telemetry::metrics::Metrics;
 
@@ -67,6 +72,7 @@ const FILES_A_WORKER: u64 = 8;
 const BACKLOG: i32 = 2048;
 // Memory for keys in use; a key takes a kilobyte.
 const KEYS_L1_BYTES: u64 = 8 << 20;
+const ALIASES_L1_BYTES: u64 = 8 << 20;
 // What in-flight requests may still take once the listener is closed; they have their own deadline.
 const FINISH: Duration = Duration::from_secs(10);
 
@@ -96,6 +102,7 @@ pub struct App {
     readiness: Data<Readiness>,
     handoffs: Data<Handoffs>,
     keys: Data<Keys>,
+    watchers: Arc<Watchers>,
     metrics: Arc<Metrics>,
     start_keys: StartKeys,
 }
@@ -122,36 +129,39 @@ impl App {
         let kv = around(open_store(&settings, &clock, &metrics)?);
         let seal = Arc::new(start_keys.seal()?);
         block_on(check_ring(kv.as_ref(), &seal))?;
-        let records = Records::<Handoff>::new(
-            Arc::clone(&kv),
-            Arc::clone(&seal),
-            settings.l1_max_bytes,
-            clock.clone(),
-            metrics.look_ups("handoff"),
-        );
-        let key_records = Arc::new(Records::<StoredKey>::new(
-            Arc::clone(&kv),
-            Arc::clone(&seal),
-            KEYS_L1_BYTES,
-            clock.clone(),
-            metrics.look_ups("key"),
-        ));
+        let watchers = Arc::<Watchers>::default();
+        let store = Store {
+            kv: Arc::clone(&kv),
+            seal: Arc::clone(&seal),
+            clock: clock.clone(),
+            watchers: Arc::clone(&watchers),
+        };
+        let keys = Records::<StoredKey>::new(store.clone(), KEYS_L1_BYTES, metrics.look_ups("key"));
+        let keys = Arc::new(keys);
+        let (requests, misses) = (settings.requests, settings.misses);
+        let rates = Rates::new(Rate::of(requests.0, requests.1), Rate::of(misses.0, misses.1));
+        let rates = Arc::new(rates);
         let admin = KeyHash::of(start_keys.admin_key.expose_secret());
         let edge = Edge {
             limits: settings.edge.clone(),
-            keys: KeyDoor::new(Arc::clone(&key_records), admin, clock.clone()),
+            keys: KeyDoor::new(Arc::clone(&keys), admin, clock.clone()),
             metrics: Arc::clone(&metrics),
             access: AccessLog::new(log, &seal.derive(b"baton access log ids")?),
             clock: clock.clone(),
-            in_flight: AtomicUsize::new(0),
+            load: Load {
+                in_flight: Room::new(settings.edge.max_in_flight, metrics.in_flight.clone()),
+                waiting: Room::new(settings.edge.max_waiting, metrics.waiting.clone()),
+            },
+            rates: Arc::clone(&rates),
         };
-        let ttl = settings.default_ttl_seconds;
+        let handoffs = handoffs(&settings, store, &metrics, rates);
         Ok(Self {
             listener,
             edge: Data::new(edge),
             readiness: Data::new(Readiness { draining: AtomicBool::new(false), store: kv }),
-            handoffs: Data::new(Handoffs::new(Arc::new(records), clock.clone(), ttl)),
-            keys: Data::new(Keys::new(key_records, clock)),
+            handoffs: Data::new(handoffs),
+            keys: Data::new(Keys::new(keys, clock)),
+            watchers,
             metrics,
             start_keys,
             settings,
@@ -173,11 +183,14 @@ impl App {
     pub async fn run(self, stop: Stop) -> io::Result<()> {
         let readiness = self.readiness.clone();
         let drain = self.settings.drain;
+        let watchers = Arc::clone(&self.watchers);
         let server = self.serve()?;
         let handle = server.handle();
         let stopping = async {
             let at_once = stop.asked().await;
             readiness.draining.store(true, Ordering::Release);
+            // Readers who wait are answered at once with what there is, and nobody waits any more.
+            watchers.close();
             if !at_once {
                 tracing::info!(seconds = drain.as_secs(), "asked to stop; still taking requests");
                 tokio::time::sleep(drain).await;
@@ -245,6 +258,18 @@ impl App {
         })?;
         Ok(server.run())
     }
+}
+
+fn handoffs(settings: &Settings, store: Store, metrics: &Metrics, rates: Arc<Rates>) -> Handoffs {
+    let clock = store.clock.clone();
+    let of_aliases = metrics.look_ups("aliases");
+    let aliases = Arc::new(Records::new(store.clone(), ALIASES_L1_BYTES, of_aliases));
+    let records = Records::new(store, settings.l1_max_bytes, metrics.look_ups("handoff"));
+    let limits = Limits {
+        default_ttl_seconds: settings.default_ttl_seconds,
+        max_data_bytes: settings.edge.max_body_bytes,
+    };
+    Handoffs::new(Arc::new(records), aliases, rates, clock, limits)
 }
 
 fn open_store(

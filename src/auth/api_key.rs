@@ -10,8 +10,8 @@ use crate::domain::api_key::claimed_id;
 use crate::domain::clock::Clock;
 use crate::domain::principal::Principal;
 use crate::store::kv::StoreError;
+use crate::store::names;
 use crate::store::record::StoredKey;
-use crate::store::record::api_key_record_key;
 use crate::store::records::Records;
 
 /// Opens to API keys.
@@ -51,7 +51,7 @@ impl KeyDoor {
             return Ok(Arc::clone(&self.admin_principal));
         }
         let id = claimed_id(text).ok_or(KeyRefused::Unknown)?;
-        let key = api_key_record_key(id);
+        let key = names::api_key(id);
         let stored = match self.keys.cached(&key).await {
             Some(stored) => stored,
             // Junk is refused by its checksum before the store is asked.
@@ -79,6 +79,7 @@ mod tests {
     use crate::store::kv::Change;
     use crate::store::kv::Expect;
     use crate::store::memory::Memory;
+    use crate::store::records::Store;
     use crate::store::seal::KEY_BYTES;
     use crate::store::seal::Seal;
     use crate::telemetry::metrics::LookUps;
@@ -91,8 +92,9 @@ mod tests {
         let clock = Clock::fixed(crate::domain::clock::Timestamp::from_micros(1));
         let seal = Seal::new(vec![vec![1; KEY_BYTES].into()]).unwrap();
         let kv = Arc::new(Memory::new(clock.clone()));
-        let keys = Records::new(kv, Arc::new(seal), 1 << 20, clock.clone(), LookUps::default());
-        let keys = Arc::new(keys);
+        let (seal, watchers) = (Arc::new(seal), Arc::default());
+        let store = Store { kv, seal, clock: clock.clone(), watchers };
+        let keys = Arc::new(Records::new(store, 1 << 20, LookUps::default()));
         let key = ApiKey::random().unwrap();
         let record = KeyRecord {
             id: key.id().clone(),
@@ -106,7 +108,7 @@ mod tests {
             hash: key.hash(),
         };
         let stored = StoredKey::new(record);
-        let at = api_key_record_key(key.id().as_str());
+        let at = names::api_key(key.id().as_str());
         keys.put(at, stored, Expect::Absent, Change::Content).await.unwrap();
         (KeyDoor::new(keys, KeyHash::of(ADMIN), clock.clone()), key, clock)
     }

@@ -52,6 +52,10 @@ pub struct Settings {
     pub default_ttl_seconds: u32,
     /// How it deals with connections and load.
     pub edge: Edge,
+    /// Requests of one key: a second, and at once. 0: no limit.
+    pub requests: (u32, u32),
+    /// Different ids that one key misses: a second, and at once. 0: no limit.
+    pub misses: (u32, u32),
 }
 
 /// Limits on connections, requests and time.
@@ -69,6 +73,8 @@ pub struct Edge {
     pub keep_alive: Duration,
     /// Requests worked on at once.
     pub max_in_flight: usize,
+    /// Reads that wait at once.
+    pub max_waiting: usize,
     /// Open connections.
     pub max_connections: usize,
     /// Worker threads.
@@ -132,6 +138,12 @@ impl Settings {
             u64::from(MAX_TTL_SECONDS),
         );
         let edge = Edge::read(raw, faults);
+        let requests = faults.rate("BATON_RATE_REQUESTS", &raw.rate_requests);
+        let burst = faults.rate("BATON_RATE_REQUESTS_BURST", &raw.rate_requests_burst);
+        let requests = requests.zip(burst);
+        let misses = faults.rate("BATON_RATE_MISSES", &raw.rate_misses);
+        let burst = faults.rate("BATON_RATE_MISSES_BURST", &raw.rate_misses_burst);
+        let misses = misses.zip(burst);
         Some(Self {
             listen: listen?,
             data_dir: PathBuf::from(&raw.data_dir),
@@ -145,6 +157,8 @@ impl Settings {
             drain: Duration::from_secs(drain?),
             default_ttl_seconds: u32::try_from(ttl?).ok()?,
             edge: edge?,
+            requests: requests?,
+            misses: misses?,
         })
     }
 }
@@ -158,6 +172,7 @@ impl Edge {
         let read = faults.millis("BATON_BODY_TIMEOUT_MS", &raw.body_timeout_ms);
         let idle = faults.number("BATON_KEEP_ALIVE_SECONDS", &raw.keep_alive_seconds, 1, 3600);
         let flight = faults.number("BATON_MAX_IN_FLIGHT", &raw.max_in_flight, 1, 1 << 20);
+        let waiting = faults.number("BATON_MAX_WAITING", &raw.max_waiting, 0, 1 << 20);
         let open = faults.number("BATON_MAX_CONNECTIONS", &raw.max_connections, 1, 1 << 20);
         let workers = faults.number("BATON_WORKERS", &raw.workers, 0, 1024);
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -168,6 +183,7 @@ impl Edge {
             body_timeout: read?,
             keep_alive: Duration::from_secs(idle?),
             max_in_flight: usize::try_from(flight?).ok()?,
+            max_waiting: usize::try_from(waiting?).ok()?,
             max_connections: usize::try_from(open?).ok()?,
             workers: match usize::try_from(workers?).ok()? {
                 0 => cores(),
@@ -189,6 +205,11 @@ impl Faults {
             _ if most == u64::MAX => self.add(format!("{name} must be a number, {least} or more")),
             _ => self.add(format!("{name} must be a number from {least} to {most}")),
         }
+    }
+
+    fn rate(&mut self, name: &str, text: &str) -> Option<u32> {
+        // Governor reckons in nanoseconds: beyond a thousand million a second there are none.
+        self.number(name, text, 0, 1_000_000_000).and_then(|rate| u32::try_from(rate).ok())
     }
 
     fn millis(&mut self, name: &str, text: &str) -> Option<Duration> {

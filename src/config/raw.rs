@@ -77,6 +77,31 @@ pub struct Raw {
     /// Requests worked on at once; more are refused with 503
     #[arg(long, env = "BATON_MAX_IN_FLIGHT", default_value = "2048", allow_hyphen_values = true)]
     pub max_in_flight: String,
+    /// Reads that wait at once (`wait=`); they count here and not among those worked on
+    #[arg(long, env = "BATON_MAX_WAITING", default_value = "10000", allow_hyphen_values = true)]
+    pub max_waiting: String,
+    /// Requests a second that one key may send in the long run; 0 is no limit
+    #[arg(long, env = "BATON_RATE_REQUESTS", default_value = "2000", allow_hyphen_values = true)]
+    pub rate_requests: String,
+    /// Requests that one key may send at once after a pause
+    #[arg(
+        long,
+        env = "BATON_RATE_REQUESTS_BURST",
+        default_value = "4000",
+        allow_hyphen_values = true
+    )]
+    pub rate_requests_burst: String,
+    /// Different ids a second that one key may ask for and miss in the long run; 0 is no limit
+    #[arg(long, env = "BATON_RATE_MISSES", default_value = "20", allow_hyphen_values = true)]
+    pub rate_misses: String,
+    /// Different ids that one key may miss at once after a pause
+    #[arg(
+        long,
+        env = "BATON_RATE_MISSES_BURST",
+        default_value = "1200",
+        allow_hyphen_values = true
+    )]
+    pub rate_misses_burst: String,
     /// Open connections, as far as the limit on open files allows
     #[arg(
         long,

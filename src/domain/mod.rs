@@ -2,9 +2,11 @@
 //! or a disk; everything can be made only through a constructor that checks it.
 
 pub mod account;
+pub mod aliases;
 pub mod api_key;
 pub mod clock;
 pub mod data;
 pub mod handoff;
 pub mod handoff_id;
+pub mod merge;
 pub mod principal;

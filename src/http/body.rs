@@ -127,6 +127,21 @@ impl<'b> Members<'b> {
         found.filter(|value| value.get() != "null")
     }
 
+    /// Whether a member is there and null.
+    pub(super) fn has_null(&self, name: &str) -> bool {
+        self.0.iter().any(|(key, value)| key == name && value.get() == "null")
+    }
+
+    /// The one member there is, if it is an object and one of `names`.
+    pub(super) fn is_only(&self, names: &[&str]) -> Option<&str> {
+        match self.0.as_slice() {
+            [(name, value)] if names.contains(&name.as_str()) && value.get().starts_with('{') => {
+                Some(name)
+            }
+            _ => None,
+        }
+    }
+
     /// A member that is an object, at `pointer`.
     pub(super) fn object(&self, name: &str, pointer: &str) -> Result<Members<'b>, ApiError> {
         let missing = || invalid_at(pointer, "must be an object");
@@ -170,7 +185,12 @@ impl<'b> Members<'b> {
 
 /// Checks what is to be kept as `data`, at `pointer` of the body.
 pub(super) fn check_data(value: &RawValue, pointer: &str) -> Result<(), ApiError> {
-    data::check(value.get()).map_err(|BadData { pointer: below, problem }| {
+    check_text(value.get(), pointer)
+}
+
+/// The same for a text that is no member.
+pub(super) fn check_text(text: &str, pointer: &str) -> Result<(), ApiError> {
+    data::check(text).map_err(|BadData { pointer: below, problem }| {
         let code = match problem {
             Problem::NotAnObject => Code::NotAnObject,
             Problem::DuplicateKey => Code::DuplicateKey,

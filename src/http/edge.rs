@@ -10,8 +10,6 @@ use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use actix_web::Error;
@@ -32,6 +30,7 @@ use tokio::time::Instant;
 use tracing_actix_web::RequestId;
 
 use crate::auth::api_key::KeyDoor;
+use crate::auth::rates::Rates;
 use crate::config;
 use crate::domain::clock::Clock;
 use crate::http::access::AccessLog;
@@ -40,6 +39,7 @@ use crate::http::connection::Connection;
 use crate::http::error::ApiError;
 use crate::http::error::Code;
 use crate::http::gate;
+use crate::http::load::Load;
 use crate::http::request::RequestState;
 use crate::http::request::Stage;
 use crate::http::routes;
@@ -64,18 +64,10 @@ pub struct Edge {
     pub access: AccessLog,
     /// What time it is.
     pub clock: Clock,
-    /// Requests being worked on.
-    pub in_flight: AtomicUsize,
-}
-
-/// A place among the requests in flight.
-struct Place<'e>(&'e Edge);
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.0.metrics.in_flight.dec();
-    }
+    /// Requests being worked on, and readers who wait.
+    pub load: Load,
+    /// How fast a credential may ask.
+    pub rates: Arc<Rates>,
 }
 
 /// The middleware around everything.
@@ -108,6 +100,7 @@ pub async fn around(
         Err((_, answer)) => answer,
     };
     finish(answer, &state);
+    state.place.take();
     match &connection {
         Some(connection)
             if !goes_on || (is_chunked && refused.is_some()) || connection.is_flooded() =>
@@ -139,10 +132,9 @@ impl Edge {
         request: ServiceRequest,
         next: Next<BoxBody>,
     ) -> Result<ServiceResponse<BoxBody>, Error> {
-        let _place = match route {
-            Some(route) if route.probe => None,
-            _ => Some(self.place()?),
-        };
+        if !route.is_some_and(|route| route.probe) {
+            state.place.replace(Some(self.load.in_flight.enter().ok_or_else(overloaded)?));
+        }
         refuse_encodings(&request)?;
         // actix matches decoded paths (`/metric%73`) and the table raw ones: what is not in the
         // table is not handed on, or it would get in by no door at all.
@@ -150,9 +142,11 @@ impl Edge {
         let needs = route.needs(request.method());
         let scope = needs.ok_or_else(|| routes::method_not_allowed(route, request.method()))?;
         let work = async {
-            if let Some(principal) = gate::admit(route.door, scope, &self.keys, &request).await? {
+            if let Some(principal) = gate::admit(route.door, &self.keys, &request).await? {
                 // Set once, here; a request has one state.
-                let _ = state.principal.set(principal);
+                let principal = state.principal.get_or_init(|| principal);
+                self.rates.request(&principal.name).map_err(ApiError::from)?;
+                gate::holds(principal, scope)?;
             }
             next.call(request).await
         };
@@ -161,18 +155,6 @@ impl Edge {
             Err(Stage::Body) => Err(body_too_slow().into()),
             Err(Stage::Work) => Err(deadline_exceeded().into()),
         }
-    }
-
-    fn place(&self) -> Result<Place<'_>, ApiError> {
-        self.metrics.in_flight.inc();
-        let place = Place(self);
-        if self.in_flight.fetch_add(1, Ordering::Relaxed) >= self.limits.max_in_flight {
-            return Err(ApiError::new(
-                Code::Overloaded,
-                "More requests at once than this server takes. Try again",
-            ));
-        }
-        Ok(place)
     }
 
     fn record(&self, state: &RequestState, happened: &Happened<'_>) {
@@ -264,6 +246,10 @@ fn refuse_encodings(request: &ServiceRequest) -> Result<(), ApiError> {
         "Compressed request bodies are not taken. Send the JSON as it is, without Content-Encoding",
     )
     .with(header::ACCEPT_ENCODING, "identity"))
+}
+
+fn overloaded() -> ApiError {
+    ApiError::new(Code::Overloaded, "More requests at once than this server takes. Try again")
 }
 
 /// To a request behind the last answer of its connection.

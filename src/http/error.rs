@@ -13,10 +13,6 @@ use actix_web::http::StatusCode;
 use actix_web::http::header;
 use serde::Serialize;
 
-use crate::service::error::Missing;
-use crate::service::error::ServiceError;
-use crate::store::kv::StoreError;
-
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $status:ident, $title:literal;)+) => {
         /// Every code there is. `openapi.yaml` lists the same ones; a test holds them together.
@@ -74,6 +70,8 @@ codes! {
     InvalidParameter = "INVALID_PARAMETER", BAD_REQUEST, "Bad Request";
     /// A parameter or body member that nothing knows.
     UnknownParameter = "UNKNOWN_PARAMETER", BAD_REQUEST, "Bad Request";
+    /// Erasing a whole project or account without saying so twice.
+    ConfirmationNeeded = "CONFIRMATION_NEEDED", BAD_REQUEST, "Bad Request";
     /// Not JSON.
     InvalidJson = "INVALID_JSON", BAD_REQUEST, "Bad Request";
     /// Not UTF-8.
@@ -84,6 +82,8 @@ codes! {
     DuplicateKey = "DUPLICATE_KEY", UNPROCESSABLE_ENTITY, "Unprocessable Entity";
     /// Nested too deep.
     TooDeep = "TOO_DEEP", UNPROCESSABLE_ENTITY, "Unprocessable Entity";
+    /// More aliases than a handoff may have.
+    TooManyAliases = "TOO_MANY_ALIASES", UNPROCESSABLE_ENTITY, "Unprocessable Entity";
     /// The body is too large.
     BodyTooLarge = "BODY_TOO_LARGE", PAYLOAD_TOO_LARGE, "Payload Too Large";
     /// The body came too slowly.
@@ -106,8 +106,14 @@ codes! {
     MethodNotAllowed = "METHOD_NOT_ALLOWED", METHOD_NOT_ALLOWED, "Method Not Allowed";
     /// A write under an id that another project holds.
     HeldByOtherProject = "HELD_BY_OTHER_PROJECT", CONFLICT, "Conflict";
+    /// An alias that another handoff answers to.
+    AliasTaken = "ALIAS_TAKEN", CONFLICT, "Conflict";
     /// `If-Match` or `If-None-Match` does not hold.
     PreconditionFailed = "PRECONDITION_FAILED", PRECONDITION_FAILED, "Precondition Failed";
+    /// The credential sends too many requests.
+    RateLimited = "RATE_LIMITED", TOO_MANY_REQUESTS, "Too Many Requests";
+    /// The credential asks for too many different ids that are not there.
+    TooManyMisses = "TOO_MANY_MISSES", TOO_MANY_REQUESTS, "Too Many Requests";
     /// More load than can be carried.
     Overloaded = "OVERLOADED", SERVICE_UNAVAILABLE, "Service Unavailable";
     /// The request took too long.
@@ -196,31 +202,6 @@ impl ApiError {
         }
         answer.json(envelope)
     }
-
-    fn of_store(error: &StoreError) -> Self {
-        let (code, message) = match error {
-            StoreError::Full => (
-                Code::StoreFull,
-                "The disk is full; nothing was stored. Free space on the data volume; writes go on by themselves",
-            ),
-            StoreError::Busy => (
-                Code::Overloaded,
-                "More writes are waiting than can be made durable in time; nothing was stored. Try again",
-            ),
-            StoreError::Unavailable(_) => (
-                Code::StoreUnavailable,
-                "The store is not available at the moment; nothing was acknowledged. Try again",
-            ),
-            StoreError::Failed(_) => {
-                (Code::StoreUnavailable, "The store failed; nothing was acknowledged. Try again")
-            }
-            StoreError::Unreadable(_) => (
-                Code::Internal,
-                "What is stored cannot be read. The server's log says why under this error_id",
-            ),
-        };
-        Self::new(code, message).because(error)
-    }
 }
 
 /// An error with its sources, for the log.
@@ -235,95 +216,6 @@ impl fmt::Display for Chain<'_> {
             source = cause.source();
         }
         Ok(())
-    }
-}
-
-impl From<ServiceError> for ApiError {
-    fn from(error: ServiceError) -> Self {
-        match error {
-            ServiceError::MissingScope(scope) => Self::new(
-                Code::MissingScope,
-                format!("This needs a credential with the scope {}", scope.as_str()),
-            ),
-            ServiceError::ForeignAccount => Self::new(
-                Code::AccountNotAllowed,
-                "The request names another account than the credential's. Leave account_id out, or use that account's own key",
-            ),
-            ServiceError::ForeignProject(project) => Self::new(
-                Code::ProjectNotAllowed,
-                format!(
-                    "The credential does not reach project {project}. Name one of its projects in project_id, or use another key"
-                ),
-            ),
-            ServiceError::NoHandoff(missing) => missing.into(),
-            ServiceError::HeldByOtherProject => Self::new(
-                Code::HeldByOtherProject,
-                "Another project of this account holds a handoff under this id. Write it with that project's project_id",
-            ),
-            ServiceError::Precondition(found) => precondition_failed(found),
-            ServiceError::Contended => Self::new(
-                Code::Overloaded,
-                "Too many writers change this handoff at once; nothing was stored. Try again",
-            ),
-            ServiceError::GrantTooWide(what) => Self::new(
-                Code::GrantTooWide,
-                format!("A key cannot hold more than the one that makes it: {what}"),
-            ),
-            ServiceError::ExpiryPast => Self::new(
-                Code::InvalidParameter,
-                "`expires_at` is in the past; the key would never open anything",
-            ),
-            ServiceError::NoKey => {
-                Self::new(Code::KeyNotFound, "No such key; `GET /v1/keys` lists those there are")
-            }
-            no_random @ ServiceError::NoRandom => {
-                Self::new(Code::Internal, "The system's random source failed; no key was made")
-                    .because(&no_random)
-            }
-            ServiceError::Store(error) => Self::of_store(&error),
-        }
-    }
-}
-
-fn precondition_failed(found: Option<u64>) -> ApiError {
-    match found {
-        Some(revision) => ApiError::new(
-            Code::PreconditionFailed,
-            format!("The handoff is at revision {revision} by now. Read it, merge, and write with If-Match: \"{revision}\""),
-        )
-        .with(header::ETAG, format!("\"{revision}\"")),
-        None => ApiError::new(
-            Code::PreconditionFailed,
-            "There is no handoff under this id. Write it without If-Match",
-        ),
-    }
-}
-
-impl From<Missing> for ApiError {
-    fn from(missing: Missing) -> Self {
-        match missing {
-            Missing::NeverWritten => Self::new(
-                Code::HandoffNotFound,
-                "No handoff was written under this id. Check that the agent writes it, under the same id, before this read",
-            ),
-            Missing::Expired => Self::new(
-                Code::HandoffExpired,
-                "The handoff under this id has expired. Write it with a longer ttl_seconds if it is read later than that",
-            ),
-            Missing::Erased => {
-                Self::new(Code::HandoffErased, "The handoff under this id was erased")
-            }
-            Missing::InOtherProject => Self::new(
-                Code::HandoffInOtherProject,
-                "The handoff under this id belongs to a project that this key does not reach. Use that project's key",
-            ),
-        }
-    }
-}
-
-impl From<StoreError> for ApiError {
-    fn from(error: StoreError) -> Self {
-        Self::of_store(&error)
     }
 }
 

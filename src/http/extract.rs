@@ -12,12 +12,15 @@ use actix_web::dev::Payload;
 use actix_web::web;
 
 use crate::domain::account::AccountId;
+use crate::domain::account::ProjectId;
 use crate::domain::handoff_id::HandoffId;
 use crate::domain::principal::Principal;
 use crate::http::error::ApiError;
 use crate::http::error::Code;
 use crate::http::gate;
 use crate::http::request::RequestState;
+use crate::service::handoffs::Ask;
+use crate::service::handoffs::By;
 
 /// Who asks, as the gate found.
 #[derive(Debug)]
@@ -34,10 +37,12 @@ impl FromRequest for Caller {
     }
 }
 
-/// The parameters of a query, in order.
+/// The parameters of a query, in order, and those of the path.
 #[derive(Debug)]
 pub(super) struct Params {
     pairs: Vec<(String, String)>,
+    account: Option<String>,
+    project: Option<String>,
     state: Option<Rc<RequestState>>,
 }
 
@@ -47,9 +52,12 @@ impl FromRequest for Params {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
+        let path = request.match_info();
+        let of_path = |name| path.get(name).map(str::to_owned);
+        let (account, project) = (of_path("account_id"), of_path("project_id"));
         let state = RequestState::of(request);
         ready(match pairs {
-            Ok(pairs) => Ok(Self { pairs: pairs.into_inner(), state }),
+            Ok(pairs) => Ok(Self { pairs: pairs.into_inner(), account, project, state }),
             Err(_) => {
                 Err(ApiError::new(Code::InvalidParameter, "The query is not of the form a=b&c=d"))
             }
@@ -80,28 +88,71 @@ impl Params {
         self.text(name)?.map(|text| text.parse().map_err(|why| invalid(name, why))).transpose()
     }
 
-    /// The handoff it is about. The access line names it from here on.
-    pub(super) fn id(&self) -> Result<HandoffId, ApiError> {
-        let missing = || {
-            ApiError::new(
-                Code::MissingId,
-                "Parameter `id` is missing: the id of the handoff, usually the call's SID, as in ?id=CA…",
-            )
+    /// Which handoff it is about, by `shared_id` where both are given.
+    pub(super) fn ask(&self) -> Result<Ask, ApiError> {
+        let by = match (self.shared_id()?, self.id()?) {
+            (Some(shared_id), _) => By::SharedId(shared_id),
+            (None, Some(id)) => By::Id(id),
+            (None, None) => return Err(missing_id()),
         };
-        let text = self.text("id")?.ok_or_else(missing)?;
-        let id: HandoffId = text
-            .parse()
-            .map_err(|why| ApiError::new(Code::InvalidId, format!("Parameter `id` {why}")))?;
+        self.about(by)
+    }
+
+    /// The same for what changes or erases: both ids might mean two handoffs.
+    pub(super) fn ask_for_one(&self) -> Result<Ask, ApiError> {
+        if self.text("id")?.is_some() && self.text("shared_id")?.is_some() {
+            return Err(invalid("shared_id", "stands beside `id`; give one of them here"));
+        }
+        self.ask()
+    }
+
+    /// What a request is about. The access line names it from here on.
+    pub(super) fn about(&self, by: By) -> Result<Ask, ApiError> {
         if let Some(state) = &self.state {
+            let (By::Id(id) | By::SharedId(id)) = &by;
             // Set once: a request is about one handoff.
             let _ = state.subject.set(id.clone());
         }
-        Ok(id)
+        Ok(Ask { account: self.account()?, project: self.project()?, by })
     }
 
-    /// The account it names.
+    /// The id it names, if it names one.
+    pub(super) fn id(&self) -> Result<Option<HandoffId>, ApiError> {
+        self.handoff_id("id")
+    }
+
+    /// The shared id it names, if it names one.
+    pub(super) fn shared_id(&self) -> Result<Option<HandoffId>, ApiError> {
+        self.handoff_id("shared_id")
+    }
+
+    fn handoff_id(&self, name: &str) -> Result<Option<HandoffId>, ApiError> {
+        let wrong = |why| ApiError::new(Code::InvalidId, format!("Parameter `{name}` {why}"));
+        self.text(name)?.map(|text| text.parse().map_err(wrong)).transpose()
+    }
+
+    /// The account it names, in path or query.
     pub(super) fn account(&self) -> Result<Option<AccountId>, ApiError> {
-        self.read("account_id")
+        self.path_or_query("account_id", self.account.as_deref())
+    }
+
+    /// The project it names, in path or query.
+    pub(super) fn project(&self) -> Result<Option<ProjectId>, ApiError> {
+        self.path_or_query("project_id", self.project.as_deref())
+    }
+
+    fn path_or_query<T>(&self, name: &str, in_path: Option<&str>) -> Result<Option<T>, ApiError>
+    where
+        T: FromStr + PartialEq,
+        T::Err: std::fmt::Display,
+    {
+        let in_path = in_path.map(|text| text.parse().map_err(|why| invalid(name, why)));
+        match (in_path.transpose()?, self.read(name)?) {
+            (Some(path), Some(query)) if path != query => {
+                Err(invalid(name, "differs between the path and the query"))
+            }
+            (path, query) => Ok(path.or(query)),
+        }
     }
 
     /// Refuses parameters that are not among `known`: on a write, a mistyped name must not pass for
@@ -125,4 +176,12 @@ impl Params {
 /// A parameter or body member that cannot be read.
 pub(super) fn invalid(name: &str, why: impl std::fmt::Display) -> ApiError {
     ApiError::new(Code::InvalidParameter, format!("`{name}` {why}"))
+}
+
+/// No id at all.
+pub(super) fn missing_id() -> ApiError {
+    ApiError::new(
+        Code::MissingId,
+        "Parameter `id` is missing: the id of the handoff, usually the call's SID, as in ?id=CA…; or give `shared_id`, the other side's id",
+    )
 }

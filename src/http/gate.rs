@@ -44,11 +44,9 @@ enum Presented {
     Basic(String),
 }
 
-/// Lets a request in by `door` if it holds `scope`, or refuses it. `None` is nobody in particular, where that is
-/// enough.
+/// Lets a request in by `door`, or refuses it. `None` is nobody in particular, where that is enough.
 pub async fn admit(
     door: Door,
-    scope: Option<Scope>,
     keys: &KeyDoor,
     request: &ServiceRequest,
 ) -> Result<Option<Arc<Principal>>, ApiError> {
@@ -59,7 +57,7 @@ pub async fn admit(
     {
         return Ok(None);
     }
-    let principal = who(takes_basic, keys, request).await.map_err(|refused| {
+    who(takes_basic, keys, request).await.map(Some).map_err(|refused| {
         if refused.code.status() != StatusCode::UNAUTHORIZED {
             return refused;
         }
@@ -67,12 +65,16 @@ pub async fn admit(
         let asks = takes_basic && !request.headers().contains_key(header::ORIGIN);
         let scheme = if asks { "Basic realm=\"baton\", charset=\"UTF-8\"" } else { "Bearer" };
         refused.with(header::WWW_AUTHENTICATE, scheme)
-    })?;
-    // The use case asks again; asked here, no body is read for whoever may not write.
-    if let Some(lacking) = scope.filter(|scope| !principal.may(*scope)) {
-        return Err(ServiceError::MissingScope(lacking).into());
+    })
+}
+
+/// Refuses whoever lacks `scope`. The use case asks again; asked here, no body is read for whoever
+/// may not write.
+pub fn holds(principal: &Principal, scope: Option<Scope>) -> Result<(), ApiError> {
+    match scope.filter(|scope| !principal.may(*scope)) {
+        Some(lacking) => Err(ServiceError::MissingScope(lacking).into()),
+        None => Ok(()),
     }
-    Ok(Some(principal))
 }
 
 async fn who(

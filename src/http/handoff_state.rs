@@ -1,4 +1,6 @@
-//! `/v1/handoff_state`: the Handoff API.
+//! The handoff of a call, under every spelling of the Handoff API.
+
+use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::HttpResponse;
@@ -9,27 +11,69 @@ use actix_web::http::header::HeaderName;
 use actix_web::web::Data;
 use serde::Serialize;
 
-use crate::config::MAX_TTL_SECONDS;
-use crate::config::MIN_TTL_SECONDS;
 use crate::domain::handoff::Fits;
 use crate::domain::handoff::Handoff;
 use crate::domain::handoff::Status;
 use crate::domain::handoff_id::HandoffId;
 use crate::http::body::Body;
 use crate::http::body::Members;
-use crate::http::body::check_data;
-use crate::http::body::invalid_at;
 use crate::http::conditional;
+use crate::http::edge::Edge;
 use crate::http::error::ApiError;
 use crate::http::extract::Caller;
 use crate::http::extract::Params;
+use crate::http::extract::invalid;
+use crate::http::extract::missing_id;
+use crate::http::handoff_write;
+use crate::http::load::Place;
+use crate::http::request::RequestState;
+use crate::http::request::Stage;
+use crate::service::error::Miss;
+use crate::service::error::ServiceError;
+use crate::service::handoffs::Ask;
+use crate::service::handoffs::By;
 use crate::service::handoffs::Handoffs;
+use crate::service::handoffs::MatchedBy;
+use crate::service::handoffs::Patience;
 use crate::service::handoffs::Stored;
-use crate::service::handoffs::Write;
 
 const REVISION: HeaderName = HeaderName::from_static("x-handoff-revision");
 const WRITTEN_AT: HeaderName = HeaderName::from_static("x-handoff-written-at");
 const EXPIRES_AT: HeaderName = HeaderName::from_static("x-handoff-expires-at");
+const MATCHED_BY: HeaderName = HeaderName::from_static("x-handoff-matched-by");
+const MISS: HeaderName = HeaderName::from_static("x-handoff-miss");
+
+/// Longest a read may wait, in seconds: Studio's Make HTTP Request gives up after ten.
+pub(super) const MAX_WAIT: u8 = 8;
+
+/// How a read behaves, as its parameters say, and where they do not, its key's defaults.
+#[derive(Clone, Copy, Debug)]
+struct Manner {
+    patience: Patience,
+    miss_200: bool,
+}
+
+impl Manner {
+    fn of(caller: &Caller, params: &Params) -> Result<Self, ApiError> {
+        let defaults = caller.0.read_defaults;
+        let wait = match params.text("wait")? {
+            None => defaults.wait,
+            Some(text) => text.parse().ok().filter(|wait| *wait <= MAX_WAIT).ok_or_else(|| {
+                invalid("wait", format!("must be a whole number from 0 to {MAX_WAIT}, seconds"))
+            })?,
+        };
+        let miss_200 = match params.text("miss")? {
+            None => defaults.miss_200,
+            Some("200") => true,
+            Some("404") => false,
+            Some(_) => return Err(invalid("miss", "must be 200 or 404")),
+        };
+        let whole = |_| invalid("min_revision", "must be a revision: a whole number");
+        let min_revision = params.text("min_revision")?.map(|text| text.parse().map_err(whole));
+        let wait = Duration::from_secs(u64::from(wait));
+        Ok(Self { patience: Patience { wait, min_revision: min_revision.transpose()? }, miss_200 })
+    }
+}
 
 /// `GET`: the handoff, its `data` byte for byte as it was written. The body holds `id`, `shared_id`
 /// and `data` and nothing else: clients spread it into places with limits.
@@ -39,15 +83,93 @@ pub(super) async fn read(
     request: HttpRequest,
     handoffs: Data<Handoffs>,
 ) -> Result<HttpResponse, ApiError> {
-    let handoff = handoffs.read(&caller.0, params.account()?.as_ref(), &params.id()?).await?;
-    if conditional::is_known(&request, handoff.revision) {
-        return Ok(about(StatusCode::NOT_MODIFIED, &handoff).finish());
+    let ask = params.ask()?;
+    let manner = Manner::of(&caller, &params)?;
+    answer(&caller, &ask, manner, &request, &handoffs).await
+}
+
+/// `POST /handoff`: the same, by `{"shared_id":…}` or `{"id":…}` in a body.
+pub(super) async fn read_by_body(
+    caller: Caller,
+    params: Params,
+    request: HttpRequest,
+    body: Body,
+    handoffs: Data<Handoffs>,
+) -> Result<HttpResponse, ApiError> {
+    let members = Members::of_body(&body.0)?;
+    let by = match (members.parsed("shared_id")?, members.parsed("id")?) {
+        (Some(shared_id), _) => By::SharedId(shared_id),
+        (None, Some(id)) => By::Id(id),
+        (None, None) => return Err(missing_id()),
+    };
+    let ask = params.about(by)?;
+    let manner = Manner::of(&caller, &params)?;
+    answer(&caller, &ask, manner, &request, &handoffs).await
+}
+
+async fn answer(
+    caller: &Caller,
+    ask: &Ask,
+    manner: Manner,
+    request: &HttpRequest,
+    handoffs: &Handoffs,
+) -> Result<HttpResponse, ApiError> {
+    let enter = || begin_to_wait(request, manner.patience.wait);
+    let read = match handoffs.read(&caller.0, ask, manner.patience, enter).await {
+        Ok(read) => read,
+        Err(ServiceError::NoHandoff(miss)) if manner.miss_200 => return Ok(missed(ask, miss)),
+        Err(error) => return Err(error.into()),
+    };
+    let handoff = &read.handoff;
+    let is_known = conditional::is_known(request, handoff.revision);
+    let status = if is_known { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
+    let mut answer = about(status, handoff);
+    match read.matched_by {
+        MatchedBy::Id => {}
+        MatchedBy::SharedId => drop(answer.insert_header((MATCHED_BY, "shared_id"))),
+        MatchedBy::Alias => drop(answer.insert_header((MATCHED_BY, "alias"))),
     }
-    let mut answer = about(StatusCode::OK, &handoff);
+    if is_known {
+        return Ok(answer.finish());
+    }
     Ok(answer.insert_header((header::CONTENT_TYPE, "application/json")).body(handoff.document()))
 }
 
-/// `PUT`: stores or replaces the handoff.
+/// Gives a request's place in flight to others while it waits, and takes one among those who wait.
+fn begin_to_wait(request: &HttpRequest, wait: Duration) -> Result<Place, ServiceError> {
+    let edge = request.app_data::<Data<Edge>>().zip(RequestState::of(request));
+    let (edge, state) = edge.ok_or(ServiceError::TooManyWait)?;
+    let place = edge.load.waiting.enter().ok_or(ServiceError::TooManyWait)?;
+    state.place.take();
+    state.wait_for(Stage::Work, wait + edge.limits.request_timeout);
+    Ok(place)
+}
+
+/// A miss for clients that take every status but 200 for a failure of their own.
+fn missed(ask: &Ask, miss: Miss) -> HttpResponse {
+    let code = ApiError::from(miss).code;
+    let (id, shared_id) = match &ask.by {
+        By::Id(id) => (Some(id), None),
+        By::SharedId(shared_id) => (None, Some(shared_id)),
+    };
+    HttpResponse::Ok().insert_header((MISS, code.as_str())).json(Missed {
+        found: false,
+        id,
+        shared_id,
+        data: serde_json::Map::new(),
+    })
+}
+
+#[derive(Serialize)]
+struct Missed<'a> {
+    found: bool,
+    id: Option<&'a HandoffId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shared_id: Option<&'a HandoffId>,
+    data: serde_json::Map<String, serde_json::Value>,
+}
+
+/// `PUT`, `POST`: stores or replaces the handoff.
 pub(super) async fn write(
     caller: Caller,
     params: Params,
@@ -55,10 +177,38 @@ pub(super) async fn write(
     body: Body,
     handoffs: Data<Handoffs>,
 ) -> Result<HttpResponse, ApiError> {
-    let write = parse(&params, &request, &body)?;
-    let Stored { handoff, created, changed } = handoffs.write(&caller.0, write).await?;
-    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(about(status, &handoff).json(Receipt::of(&handoff, created, changed)))
+    let write = handoff_write::write(&params, &request, &body)?;
+    Ok(receipt(&handoffs.write(&caller.0, write).await?))
+}
+
+/// `PATCH`: changes members of the handoff's `data`.
+pub(super) async fn patch(
+    caller: Caller,
+    params: Params,
+    request: HttpRequest,
+    body: Body,
+    handoffs: Data<Handoffs>,
+) -> Result<HttpResponse, ApiError> {
+    let patch = handoff_write::patch(&params, &request, &body)?;
+    Ok(receipt(&handoffs.patch(&caller.0, patch).await?))
+}
+
+/// `DELETE`: erases the handoff.
+pub(super) async fn erase(
+    caller: Caller,
+    params: Params,
+    request: HttpRequest,
+    handoffs: Data<Handoffs>,
+) -> Result<HttpResponse, ApiError> {
+    params.only(&["id", "shared_id", "account_id", "project_id"])?;
+    let ask = params.ask_for_one()?;
+    handoffs.erase(&caller.0, &ask, &conditional::precondition(&request)?).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+fn receipt(stored: &Stored) -> HttpResponse {
+    let status = if stored.created { StatusCode::CREATED } else { StatusCode::OK };
+    about(status, &stored.handoff).json(Receipt::of(stored))
 }
 
 /// The answer to a write.
@@ -80,7 +230,8 @@ struct Receipt<'h> {
 }
 
 impl<'h> Receipt<'h> {
-    fn of(handoff: &'h Handoff, created: bool, changed: bool) -> Self {
+    fn of(stored: &'h Stored) -> Self {
+        let Stored { handoff, created, changed } = stored;
         let heading = &handoff.heading;
         Self {
             id: heading.id.as_str(),
@@ -89,8 +240,8 @@ impl<'h> Receipt<'h> {
             project_id: heading.project.as_str(),
             status: heading.status,
             revision: handoff.revision,
-            created,
-            changed,
+            created: *created,
+            changed: *changed,
             written_at: handoff.written_at().to_string(),
             expires_at: handoff.expires_at.to_string(),
             size_bytes: handoff.data().len(),
@@ -108,79 +259,4 @@ fn about(status: StatusCode, handoff: &Handoff) -> HttpResponseBuilder {
         .insert_header((WRITTEN_AT, handoff.written_at().to_string()))
         .insert_header((EXPIRES_AT, handoff.expires_at.to_string()));
     answer
-}
-
-const QUERY: [&str; 3] = ["id", "account_id", "project_id"];
-const BODY: [&str; 7] =
-    ["data", "context", "shared_id", "account_id", "project_id", "ttl_seconds", "status"];
-
-/// Reads both forms of a write: `{"data":{…}}` with what goes with it, and `PolyAI`'s own
-/// `{"context":{"state":{"handoff":{…}}}}`.
-fn parse(params: &Params, request: &HttpRequest, body: &Body) -> Result<Write, ApiError> {
-    params.only(&QUERY)?;
-    let id = params.id()?;
-    let members = Members::of_body(&body.0)?;
-    members.only(&BODY)?;
-    let (data, pointer) = match (members.get("data"), members.get("context")) {
-        (Some(data), None) => (data, "/data"),
-        (None, Some(_)) => {
-            let state = members.object("context", "/context")?.object("state", "/context/state")?;
-            let missing = || invalid_at("/context/state/handoff", "is missing");
-            (state.get("handoff").ok_or_else(missing)?, "/context/state/handoff")
-        }
-        (Some(_), Some(_)) => {
-            return Err(invalid_at(
-                "/data",
-                "stands beside /context; send one of them, they exclude each other",
-            ));
-        }
-        (None, None) => {
-            return Err(invalid_at(
-                "/data",
-                "is missing; send {\"data\":{…}} or {\"context\":{\"state\":{\"handoff\":{…}}}}",
-            ));
-        }
-    };
-    check_data(data, pointer)?;
-    let status = members.text("status")?.map(|word| {
-        let unknown = || invalid_at("/status", "must be ready, contained or failed");
-        Status::parse(&word).ok_or_else(unknown)
-    });
-    Ok(Write {
-        account: agreed("account_id", params.account()?, members.parsed("account_id")?)?,
-        id,
-        project: agreed("project_id", params.read("project_id")?, members.parsed("project_id")?)?,
-        shared_id: members.parsed("shared_id")?,
-        data: data.get().to_owned(),
-        status: status.transpose()?,
-        ttl_seconds: ttl(&members)?,
-        precondition: conditional::precondition(request)?,
-    })
-}
-
-/// What query and body say together.
-fn agreed<T: PartialEq>(
-    name: &str,
-    query: Option<T>,
-    body: Option<T>,
-) -> Result<Option<T>, ApiError> {
-    match (query, body) {
-        (Some(query), Some(body)) if query != body => {
-            Err(invalid_at(&format!("/{name}"), "differs from the query's"))
-        }
-        (query, body) => Ok(query.or(body)),
-    }
-}
-
-fn ttl(members: &Members<'_>) -> Result<Option<u32>, ApiError> {
-    let range = MIN_TTL_SECONDS..=MAX_TTL_SECONDS;
-    let read = |text: &str| text.parse().ok().filter(|ttl| range.contains(ttl));
-    let Some(value) = members.get("ttl_seconds") else { return Ok(None) };
-    match read(value.get()) {
-        Some(ttl) => Ok(Some(ttl)),
-        None => Err(invalid_at(
-            "/ttl_seconds",
-            format!("must be a whole number from {MIN_TTL_SECONDS} to {MAX_TTL_SECONDS}"),
-        )),
-    }
 }

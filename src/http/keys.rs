@@ -21,13 +21,13 @@ use crate::http::error::Code;
 use crate::http::extract::Caller;
 use crate::http::extract::Params;
 use crate::http::extract::invalid;
+use crate::http::handoff_state::MAX_WAIT;
 use crate::service::keys::Grant;
 use crate::service::keys::Keys;
 use crate::store::record::StoredKey;
 
 const MAX_LABEL: usize = 100;
 const MAX_PROJECTS: usize = 100;
-const MAX_WAIT: u8 = 8;
 
 /// What a caller asks for.
 #[derive(Deserialize)]

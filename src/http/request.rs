@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::cell::OnceCell;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::domain::handoff_id::HandoffId;
 use crate::domain::principal::Principal;
+use crate::http::load::Place;
 
 /// What a request is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub struct RequestState {
     pub principal: OnceCell<Arc<Principal>>,
     /// Which handoff it is about, for the access line.
     pub subject: OnceCell<HandoffId>,
+    /// Its place among the requests in flight; given up when it begins to wait.
+    pub place: RefCell<Option<Place>>,
     deadline: Cell<(Instant, Stage)>,
 }
 
@@ -41,6 +45,7 @@ impl RequestState {
             correlation_id,
             principal: OnceCell::new(),
             subject: OnceCell::new(),
+            place: RefCell::new(None),
             deadline: Cell::new((started + limit, Stage::Work)),
         }
     }

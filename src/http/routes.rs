@@ -13,6 +13,7 @@ use crate::http::error::ApiError;
 use crate::http::error::Code;
 use crate::http::gate::Door;
 use crate::http::handoff_state;
+use crate::http::handoffs;
 use crate::http::health;
 use crate::http::keys;
 
@@ -42,39 +43,79 @@ const fn open(path: &'static str, probe: bool) -> Route {
 
 const READ: Option<Scope> = Some(Scope::HandoffRead);
 const WRITE: Option<Scope> = Some(Scope::HandoffWrite);
+const ERASE: Option<Scope> = Some(Scope::HandoffErase);
+const OPS: Option<Scope> = Some(Scope::OpsRead);
 const KEYS: Option<Scope> = Some(Scope::KeyManage);
+const HANDOFF: Methods =
+    &[("GET", READ), ("PUT", WRITE), ("POST", WRITE), ("PATCH", WRITE), ("DELETE", ERASE)];
+
+/// Every path under which `PolyAI` has published the Handoff API (facts/polyai.md §1.2), but for
+/// `POST /handoff`, which takes its parameters in a body.
+const HANDOFF_STATE: [&str; 4] = [
+    "/v1/handoff_state",
+    "/v1/{account_id}/{project_id}/handoff_state",
+    "/v3/{account_id}/{project_id}/handoff_state",
+    "/{account_id}/{project_id}/handoff_state",
+];
 
 /// The table.
-pub static ROUTES: [Route; 6] = [
-    route("/v1/handoff_state", &[("GET", READ), ("PUT", WRITE)], Door::KeyOrBasic),
+pub static ROUTES: [Route; 12] = [
+    route(HANDOFF_STATE[0], HANDOFF, Door::KeyOrBasic),
+    route(HANDOFF_STATE[1], HANDOFF, Door::KeyOrBasic),
+    route(HANDOFF_STATE[2], HANDOFF, Door::KeyOrBasic),
+    route(HANDOFF_STATE[3], HANDOFF, Door::KeyOrBasic),
+    route("/handoff", &[("POST", READ)], Door::Key),
+    route("/v1/handoff_state/aliases", &[("POST", WRITE)], Door::Key),
+    route("/v1/handoffs", &[("GET", OPS), ("DELETE", ERASE)], Door::Key),
     route("/v1/keys", &[("GET", KEYS), ("POST", KEYS), ("DELETE", KEYS)], Door::Key),
     open("/livez", true),
     open("/readyz", true),
-    route("/metrics", &[("GET", Some(Scope::OpsRead))], Door::Operator),
+    route("/metrics", &[("GET", OPS)], Door::Operator),
     open("/openapi.yaml", false),
 ];
 
-/// The route of a path.
+/// The route of a path, as it came: actix matches decoded paths, and no path of ours needs
+/// encoding, so one that holds a `%` is not ours.
 pub fn find(path: &str) -> Option<&'static Route> {
-    ROUTES.iter().find(|route| route.path == path)
+    ROUTES.iter().find(|route| route.path == path || is_of(route.path, path))
+}
+
+/// Whether `path` is of a pattern that has parameters.
+fn is_of(pattern: &str, path: &str) -> bool {
+    let (wanted, given) = (pattern.split('/'), path.split('/'));
+    let same = |(wanted, given): (&str, &str)| {
+        let is_parameter = wanted.starts_with('{') && !given.is_empty() && !given.contains('%');
+        is_parameter || wanted == given
+    };
+    pattern.contains('{')
+        && wanted.clone().count() == given.clone().count()
+        && wanted.zip(given).all(same)
 }
 
 /// Mounts every route.
 pub fn mount(config: &mut ServiceConfig) {
-    let handoff_state = web::resource("/v1/handoff_state")
+    let handoff_state = web::resource(HANDOFF_STATE)
         .route(get().to(handoff_state::read))
-        .route(web::put().to(handoff_state::write));
+        .route(web::put().to(handoff_state::write))
+        .route(web::post().to(handoff_state::write))
+        .route(web::patch().to(handoff_state::patch))
+        .route(web::delete().to(handoff_state::erase));
+    let handoffs = web::resource("/v1/handoffs")
+        .route(get().to(handoffs::list))
+        .route(web::delete().to(handoffs::erase));
     let keys = web::resource("/v1/keys")
         .route(get().to(keys::list))
         .route(web::post().to(keys::create))
         .route(web::delete().to(keys::revoke));
-    let open = [
+    let others = [
+        web::resource("/handoff").route(web::post().to(handoff_state::read_by_body)),
+        web::resource("/v1/handoff_state/aliases").route(web::post().to(handoffs::name)),
         web::resource("/livez").route(get().to(health::live)),
         web::resource("/readyz").route(get().to(health::ready)),
         web::resource("/metrics").route(get().to(health::metrics)),
         web::resource("/openapi.yaml").route(get().to(health::openapi)),
     ];
-    for resource in [handoff_state, keys].into_iter().chain(open) {
+    for resource in [handoff_state, handoffs, keys].into_iter().chain(others) {
         config.service(resource);
     }
 }
@@ -110,4 +151,35 @@ pub fn path_not_found() -> ApiError {
 /// A method as it may stand in a message: it is the caller's own text, and may be long.
 fn printable(method: &Method) -> String {
     method.as_str().chars().take(20).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_found_by_its_pattern_and_only_as_it_is_spelled() {
+        let of = |path| find(path).map(|route| route.path);
+        for (path, pattern) in [
+            ("/v1/handoff_state", "/v1/handoff_state"),
+            ("/v1/acme/line/handoff_state", "/v1/{account_id}/{project_id}/handoff_state"),
+            ("/v3/acme/line/handoff_state", "/v3/{account_id}/{project_id}/handoff_state"),
+            ("/acme/line/handoff_state", "/{account_id}/{project_id}/handoff_state"),
+            ("/v1/handoff_state/aliases", "/v1/handoff_state/aliases"),
+        ] {
+            assert_eq!(of(path), Some(pattern), "{path}");
+        }
+        for path in [
+            "/v1/acme/line/handoff_state/",
+            "//line/handoff_state",
+            "/v1//line/handoff_state",
+            "/v1/ac%6De/line/handoff_state",
+            "/v2/acme/line/handoff_state",
+            "/v1/acme/line/handoff%5Fstate",
+            "/v1/keys%2F",
+            "",
+        ] {
+            assert_eq!(of(path), None, "{path}");
+        }
+    }
 }

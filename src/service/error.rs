@@ -2,7 +2,9 @@
 
 use thiserror::Error;
 
+use crate::auth::rates::TooFast;
 use crate::domain::account::ProjectId;
+use crate::domain::handoff_id::HandoffId;
 use crate::domain::principal::Scope;
 use crate::store::kv::Gone;
 use crate::store::kv::StoreError;
@@ -20,8 +22,8 @@ pub enum ServiceError {
     #[error("the credential does not reach project {0}")]
     ForeignProject(ProjectId),
     /// No such handoff, and why.
-    #[error("no such handoff: {0:?}")]
-    NoHandoff(Missing),
+    #[error("no such handoff: {:?}", .0.why)]
+    NoHandoff(Miss),
     /// A write under an id that another project of the account holds.
     #[error("another project of this account holds the id")]
     HeldByOtherProject,
@@ -43,9 +45,51 @@ pub enum ServiceError {
     /// The system has no random bytes.
     #[error("the system's random source failed")]
     NoRandom,
+    /// A whole account is erased only by a credential that reaches all its projects.
+    #[error("the credential does not reach all projects of the account")]
+    WholeAccount,
+    /// Another handoff answers to the alias.
+    #[error("another handoff answers to the alias")]
+    AliasTaken(HandoffId),
+    /// More than [`crate::domain::aliases::MAX_ALIASES`].
+    #[error("too many aliases")]
+    TooManyAliases,
+    /// What a patch makes of `data` is larger than this many bytes.
+    #[error("the result is larger than {0} bytes")]
+    TooLarge(usize),
+    /// The credential asks too fast.
+    #[error(transparent)]
+    TooFast(#[from] TooFast),
+    /// As many readers wait as may.
+    #[error("as many readers wait as may")]
+    TooManyWait,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What became of a look-up that found nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Miss {
+    /// Why.
+    pub why: Missing,
+    /// It was looked up by the other side's id.
+    pub by_shared_id: bool,
+    /// An id written lately that may have been meant.
+    pub near: Option<HandoffId>,
+}
+
+impl Miss {
+    /// A miss by an id.
+    pub fn of(why: Missing) -> Self {
+        Self { why, by_shared_id: false, near: None }
+    }
+}
+
+impl From<Miss> for ServiceError {
+    fn from(miss: Miss) -> Self {
+        Self::NoHandoff(miss)
+    }
 }
 
 /// Why a handoff is not there.
@@ -57,7 +101,8 @@ pub enum Missing {
     Expired,
     /// It was erased.
     Erased,
-    /// Another project of the same account holds it.
+    /// Another project of the same account holds it: one that the credential does not reach, or
+    /// another than the one that was asked for.
     InOtherProject,
 }
 

@@ -18,9 +18,9 @@ use crate::service::error::ServiceError;
 use crate::service::require;
 use crate::store::kv::Change;
 use crate::store::kv::Expect;
+use crate::store::kv::Outcome;
+use crate::store::names;
 use crate::store::record::StoredKey;
-use crate::store::record::api_key_record_key;
-use crate::store::record::keys_of;
 use crate::store::records::Records;
 use crate::store::records::Written;
 
@@ -107,7 +107,7 @@ impl Keys {
             read_defaults: grant.read_defaults,
             hash: key.hash(),
         };
-        let at = api_key_record_key(key.id().as_str());
+        let at = names::api_key(key.id().as_str());
         let put = self.records.put(at, StoredKey::new(record), Expect::Absent, Change::Content);
         match put.await? {
             Written::Done(stored) => Ok(Made { key, stored }),
@@ -127,20 +127,20 @@ impl Keys {
     ) -> Result<Page, ServiceError> {
         let own = require(who, Scope::KeyManage, account)?;
         let set = match (&who.reach, account) {
-            (Reach::AnyAccount, None) => keys_of(None),
-            _ => keys_of(Some(&own)),
+            (Reach::AnyAccount, None) => names::api_keys_of(None),
+            _ => names::api_keys_of(Some(&own)),
         };
         let after = after.map(|id| id.as_str().as_bytes().to_vec());
-        let names = self.records.members(set, after, PAGE + 1).await?;
+        let listed = self.records.members(set, after, PAGE + 1).await?;
         let mut page = Page { keys: Vec::new(), next: None };
-        for name in names.iter().take(PAGE) {
+        for name in listed.iter().take(PAGE) {
             let id = String::from_utf8_lossy(name);
             // The set may be a moment behind; what is listed is what is there.
-            let stored = self.records.get(&api_key_record_key(&id)).await?.live();
+            let stored = self.records.get(&names::api_key(&id)).await?.live();
             page.keys.extend(stored.filter(|key| who.projects.cover(&key.record.projects)));
         }
-        if names.len() > PAGE {
-            let last = names.get(PAGE - 1).map(|name| String::from_utf8_lossy(name).into_owned());
+        if listed.len() > PAGE {
+            let last = listed.get(PAGE - 1).map(|name| String::from_utf8_lossy(name).into_owned());
             page.next = last.and_then(|name| name.parse().ok());
         }
         Ok(page)
@@ -149,17 +149,16 @@ impl Keys {
     /// Revokes a key. It opens nothing from the moment this answers.
     pub async fn revoke(&self, who: &Principal, id: &KeyId) -> Result<(), ServiceError> {
         require(who, Scope::KeyManage, None)?;
-        let at = api_key_record_key(id.as_str());
+        let at = names::api_key(id.as_str());
         let stored = self.records.get(&at).await?.live().ok_or(ServiceError::NoKey)?;
         let account = &stored.record.account;
         let own = who.account(Some(account)).is_some();
         if !own || !who.projects.cover(&stored.record.projects) {
             return Err(ServiceError::NoKey);
         }
-        if self.records.delete(at, Expect::Anything).await? {
-            Ok(())
-        } else {
-            Err(ServiceError::NoKey)
+        match self.records.delete(at, Expect::Anything).await? {
+            Outcome::Done(_) => Ok(()),
+            Outcome::Conflict(_) => Err(ServiceError::NoKey),
         }
     }
 }

@@ -4,6 +4,7 @@
 pub mod error;
 pub mod handoffs;
 pub mod keys;
+mod recent;
 
 use crate::domain::account::AccountId;
 use crate::domain::principal::Principal;

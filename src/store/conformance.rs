@@ -12,10 +12,12 @@ use crate::store::kv::Expect;
 use crate::store::kv::Gone;
 use crate::store::kv::Kv;
 use crate::store::kv::Member;
+use crate::store::kv::Order;
 use crate::store::kv::Outcome;
 use crate::store::kv::Put;
 use crate::store::kv::Slot;
 use crate::store::kv::TOMBSTONE_LIFE;
+use crate::store::kv::newest_first;
 
 /// A clock that stands still at a plausible moment.
 pub(crate) fn clock() -> Clock {
@@ -42,6 +44,7 @@ pub(crate) async fn check(store: &dyn Kv, clock: &Clock) {
     a_deleted_record_leaves_a_tombstone_and_returns_newer(store, clock).await;
     an_expired_record_is_gone_at_once_and_forgotten_later(store, clock).await;
     sets_list_exactly_what_lives(store, clock).await;
+    sets_list_the_newest_first(store, clock).await;
     awkward_keys_and_values_survive(store, clock).await;
     store.ping().await.unwrap();
 }
@@ -140,7 +143,8 @@ async fn an_expired_record_is_gone_at_once_and_forgotten_later(store: &dyn Kv, c
 }
 
 async fn sets_list_exactly_what_lives(store: &dyn Kv, clock: &Clock) {
-    let member = |set: &str, name: &str| Member { set: set.into(), name: name.into() };
+    let order = Order::ByName;
+    let member = |set: &str, name: &str| Member { set: set.into(), name: name.into(), order };
     let listed = |key: &str, members| Put { members, ..put(clock, key, "1") };
     let names = async |set: &str, after: Option<&str>, limit| {
         let found = store.members(set.into(), after.map(Into::into), limit).await.unwrap();
@@ -159,6 +163,38 @@ async fn sets_list_exactly_what_lives(store: &dyn Kv, clock: &Clock) {
     assert_eq!(names("s2", None, 9).await, ["a", "z"]);
     delete(store, "mb", Expect::Anything).await;
     assert_eq!(names("s", None, 9).await, ["c"]);
+}
+
+async fn sets_list_the_newest_first(store: &dyn Kv, clock: &Clock) {
+    let listed = |name: &str, value: &str| {
+        let order = Order::NewestFirst;
+        let members = vec![Member { set: "n".into(), name: name.into(), order }];
+        Put { members, ..put(clock, &format!("n{name}"), value) }
+    };
+    let names = async || {
+        let found = store.members("n".into(), None, 9).await.unwrap();
+        let name = |listed: &Vec<u8>| {
+            let (revision, name) = newest_first(listed).unwrap();
+            (String::from_utf8(name.to_vec()).unwrap(), revision)
+        };
+        found.iter().map(name).collect::<Vec<_>>()
+    };
+    let mut revisions = Vec::new();
+    for name in ["b", "a", "c"] {
+        clock.advance(Duration::from_micros(1));
+        revisions.push(done(store, listed(name, "1")).await);
+    }
+    let [b, a, c] = revisions[..] else { panic!("three") };
+    assert_eq!(names().await, [("c".to_owned(), c), ("a".to_owned(), a), ("b".to_owned(), b)]);
+    // A longer life moves nothing; other content moves to the front.
+    let expires_at = clock.now().plus(Duration::from_secs(7200));
+    done(store, Put { change: Change::Lifetime, expires_at, ..listed("b", "1") }).await;
+    assert_eq!(names().await.last(), Some(&("b".to_owned(), b)));
+    clock.advance(Duration::from_micros(1));
+    let b = done(store, listed("b", "2")).await;
+    assert_eq!(names().await, [("b".to_owned(), b), ("c".to_owned(), c), ("a".to_owned(), a)]);
+    delete(store, "nb", Expect::Anything).await;
+    assert_eq!(names().await.first(), Some(&("c".to_owned(), c)));
 }
 
 async fn awkward_keys_and_values_survive(store: &dyn Kv, clock: &Clock) {

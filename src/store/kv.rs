@@ -5,8 +5,8 @@
 //! remembers the previous one through deletion and expiry (a tombstone, kept
 //! [`TOMBSTONE_LIFE`]), so that a record made anew is newer than the one that was deleted.
 //!
-//! `watch` and the capped list of the design come with the issues that use them (waiting reads, the
-//! timeline); a method without a caller would be tested against nothing.
+//! What is written here is heard of through [`crate::store::watch`]. The capped list of the design
+//! comes with the timeline; a method without a caller would be tested against nothing.
 
 use std::fmt;
 use std::future::Future;
@@ -103,13 +103,52 @@ pub enum Change {
     Lifetime,
 }
 
-/// A place in an index set: `set` lists `name` for as long as the record it came with lives.
+/// A member of an index set: `set` lists `name` for as long as the record it came with lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// The set's key.
     pub set: Vec<u8>,
-    /// The member's name; sets list in byte order of names.
+    /// The member's name.
     pub name: Vec<u8>,
+    /// Where the set lists it.
+    pub order: Order,
+}
+
+/// Where a set lists a member. Sets list in byte order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// By its name.
+    ByName,
+    /// Before all whose records have an older revision; it is listed as `!revision · name`, which
+    /// [`newest_first`] takes apart.
+    NewestFirst,
+}
+
+/// What a set lists, where: the engine makes it once it knows the revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The set's key.
+    pub set: Vec<u8>,
+    /// What it lists.
+    pub name: Vec<u8>,
+}
+
+impl Member {
+    /// Its place while its record has `revision`.
+    pub fn place(&self, revision: u64) -> Place {
+        let mut name = Vec::with_capacity(8 + self.name.len());
+        if self.order == Order::NewestFirst {
+            name.extend_from_slice(&(!revision).to_be_bytes());
+        }
+        name.extend_from_slice(&self.name);
+        Place { set: self.set.clone(), name }
+    }
+}
+
+/// The revision and the name of what a set lists [`Order::NewestFirst`].
+pub fn newest_first(listed: &[u8]) -> Option<(u64, &[u8])> {
+    let (revision, name) = listed.split_first_chunk()?;
+    Some((!u64::from_be_bytes(*revision), name))
 }
 
 /// A write.
@@ -125,7 +164,7 @@ pub struct Put {
     pub expect: Expect,
     /// With what revision.
     pub change: Change,
-    /// All places where index sets list it from now on; earlier ones that are not here are gone.
+    /// The index sets that list it from now on; earlier ones that are not here list it no more.
     pub members: Vec<Member>,
 }
 

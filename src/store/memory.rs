@@ -13,9 +13,9 @@ use crate::store::kv::Change;
 use crate::store::kv::Delete;
 use crate::store::kv::Gone;
 use crate::store::kv::Kv;
-use crate::store::kv::Member;
 use crate::store::kv::Outcome;
 use crate::store::kv::Pending;
+use crate::store::kv::Place;
 use crate::store::kv::Put;
 use crate::store::kv::Slot;
 use crate::store::kv::StoreError;
@@ -42,7 +42,7 @@ struct Shelf {
 struct Entry {
     slot: Slot,
     forgotten_at: Timestamp,
-    members: Vec<Member>,
+    places: Vec<Place>,
 }
 
 // Expired records and old tombstones are dropped once in so many writes.
@@ -71,13 +71,14 @@ impl Memory {
             (Change::Content, _) => next_revision(found.as_ref().map(Slot::revision), now),
         };
         shelf.unlist(&put.key);
-        for member in &put.members {
-            shelf.sets.entry(member.set.clone()).or_default().insert(member.name.clone());
+        let places: Vec<_> = put.members.iter().map(|member| member.place(revision)).collect();
+        for place in &places {
+            shelf.sets.entry(place.set.clone()).or_default().insert(place.name.clone());
         }
         let entry = Entry {
             slot: Slot::Live { revision, expires_at: put.expires_at, value: put.value },
             forgotten_at: put.expires_at.plus(TOMBSTONE_LIFE),
-            members: put.members,
+            places,
         };
         shelf.entries.insert(put.key, entry);
         shelf.sweep(now);
@@ -95,7 +96,7 @@ impl Memory {
         let revision = next_revision(live, now);
         let slot = Slot::Gone { revision, how: Gone::Erased };
         let forgotten_at = now.plus(TOMBSTONE_LIFE);
-        shelf.entries.insert(delete.key, Entry { slot, forgotten_at, members: Vec::new() });
+        shelf.entries.insert(delete.key, Entry { slot, forgotten_at, places: Vec::new() });
         Ok(Outcome::Done(revision))
     }
 }
@@ -112,9 +113,9 @@ impl Shelf {
     }
 
     fn unlist(&mut self, key: &[u8]) {
-        for member in self.entries.get(key).into_iter().flat_map(|entry| &entry.members) {
-            if let Some(names) = self.sets.get_mut(&member.set) {
-                names.remove(&member.name);
+        for place in self.entries.get(key).into_iter().flat_map(|entry| &entry.places) {
+            if let Some(names) = self.sets.get_mut(&place.set) {
+                names.remove(&place.name);
             }
         }
     }

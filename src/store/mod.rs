@@ -12,6 +12,8 @@ mod faulty;
 pub mod kv;
 pub mod l1;
 pub mod memory;
+pub mod names;
 pub mod record;
 pub mod records;
 pub mod seal;
+pub mod watch;

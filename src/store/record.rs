@@ -8,15 +8,16 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::domain::account::AccountId;
+use crate::domain::aliases::Aliases;
 use crate::domain::api_key::KeyRecord;
 use crate::domain::clock::Timestamp;
 use crate::domain::handoff::Handoff;
 use crate::domain::handoff::Heading;
-use crate::domain::handoff_id::HandoffId;
 use crate::domain::principal::Projects;
 use crate::store::kv::Member;
+use crate::store::kv::Order;
 use crate::store::kv::StoreError;
+use crate::store::names;
 
 const VERSION: u8 = 1;
 
@@ -69,27 +70,6 @@ fn split<H: DeserializeOwned>(plain: &[u8]) -> Result<(H, &[u8]), StoreError> {
     Ok((header, payload))
 }
 
-/// The store key of a handoff.
-pub fn handoff_key(account: &AccountId, id: &HandoffId) -> Vec<u8> {
-    let (account, id) = (account.as_str().as_bytes(), id.as_str().as_bytes());
-    let mut key = Vec::with_capacity(3 + account.len() + id.len());
-    key.extend_from_slice(b"h\0");
-    key.extend_from_slice(account);
-    key.push(0);
-    key.extend_from_slice(id);
-    key
-}
-
-/// The store key of an API key.
-pub fn api_key_record_key(id: &str) -> Vec<u8> {
-    [b"k\0", id.as_bytes()].concat()
-}
-
-/// The set of an account's API keys; the empty account stands for all accounts.
-pub fn keys_of(account: Option<&AccountId>) -> Vec<u8> {
-    [b"ks\0", account.map_or("", AccountId::as_str).as_bytes()].concat()
-}
-
 impl Record for Handoff {
     const KIND: u8 = 1;
 
@@ -108,7 +88,16 @@ impl Record for Handoff {
     }
 
     fn members(&self) -> Vec<Member> {
-        Vec::new()
+        let Heading { id, account, project, shared_id, .. } = &self.heading;
+        let order = Order::NewestFirst;
+        let listed = names::handoff_listed(project, id);
+        let mut members = vec![Member { set: names::handoffs_of(account), name: listed, order }];
+        members.extend(shared_id.as_ref().map(|shared_id| Member {
+            set: names::handoffs_sharing(account, shared_id),
+            name: id.as_str().as_bytes().to_vec(),
+            order,
+        }));
+        members
     }
 
     fn expires_at(&self) -> Timestamp {
@@ -122,6 +111,61 @@ impl Record for Handoff {
     fn weight(&self) -> usize {
         // The document, the heading's ids, and what moka keeps beside an entry.
         self.document().len() + 512
+    }
+}
+
+/// The aliases of a handoff with when they end and their revision.
+#[derive(Debug)]
+pub struct StoredAliases {
+    /// What is kept.
+    pub record: Aliases,
+    expires_at: Timestamp,
+    revision: u64,
+}
+
+impl StoredAliases {
+    /// Aliases about to be kept until `expires_at`.
+    pub fn new(record: Aliases, expires_at: Timestamp) -> Self {
+        Self { record, expires_at, revision: 0 }
+    }
+}
+
+impl Record for StoredAliases {
+    const KIND: u8 = 3;
+
+    fn encode(&self) -> Result<Vec<u8>, StoreError> {
+        join(&self.record, b"")
+    }
+
+    fn decode(plain: Bytes, revision: u64, expires_at: Timestamp) -> Result<Self, StoreError> {
+        let (record, _) = split(&plain)?;
+        Ok(Self { revision, ..Self::new(record, expires_at) })
+    }
+
+    fn stamp(&mut self, revision: u64) {
+        self.revision = revision;
+    }
+
+    fn members(&self) -> Vec<Member> {
+        let Aliases { id, account, aliases } = &self.record;
+        let named = |alias| Member {
+            set: names::handoffs_named(account, alias),
+            name: id.as_str().as_bytes().to_vec(),
+            order: Order::ByName,
+        };
+        aliases.iter().map(named).collect()
+    }
+
+    fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+
+    fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    fn weight(&self) -> usize {
+        512 + 64 * self.record.aliases.len()
     }
 }
 
@@ -161,8 +205,9 @@ impl Record for StoredKey {
 
     fn members(&self) -> Vec<Member> {
         let name = self.record.id.as_str().as_bytes().to_vec();
-        let sets = [keys_of(Some(&self.record.account)), keys_of(None)];
-        sets.into_iter().map(|set| Member { set, name: name.clone() }).collect()
+        let sets = [names::api_keys_of(Some(&self.record.account)), names::api_keys_of(None)];
+        let order = Order::ByName;
+        sets.into_iter().map(|set| Member { set, name: name.clone(), order }).collect()
     }
 
     // An expired key is still kept and listed, so that its holder is told why it stopped working.
@@ -216,14 +261,6 @@ mod tests {
         assert_eq!(read.revision, 7);
     }
 
-    #[test]
-    fn keys_of_different_accounts_and_kinds_never_meet() {
-        let account = |name: &str| name.parse::<AccountId>().unwrap();
-        let id = |text: &str| text.parse::<HandoffId>().unwrap();
-        assert_ne!(handoff_key(&account("a"), &id("bc")), handoff_key(&account("ab"), &id("c")));
-        assert_ne!(keys_of(Some(&account("a"))), keys_of(None));
-    }
-
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -239,7 +276,8 @@ mod tests {
         #[test]
         fn damaged_bytes_never_panic(bytes: Vec<u8>, cut in 0_usize..120) {
             let _ = Handoff::decode(bytes.clone().into(), 1, Timestamp::NEVER);
-            let _ = StoredKey::decode(bytes.into(), 1, Timestamp::NEVER);
+            let _ = StoredKey::decode(bytes.clone().into(), 1, Timestamp::NEVER);
+            let _ = StoredAliases::decode(bytes.into(), 1, Timestamp::NEVER);
             let whole = Handoff::new(heading(None), "{}", 3, Timestamp::NEVER).encode().unwrap();
             let cut = cut.min(whole.len());
             let _ = Handoff::decode(Bytes::copy_from_slice(&whole[..cut]), 1, Timestamp::NEVER);

@@ -69,6 +69,8 @@ pub struct StoreMeter {
     pub commits: Counter,
     /// Writes and deletions in them.
     pub writes: Counter,
+    /// Look-ups.
+    pub reads: Counter,
     /// Times the engine had to reopen its file.
     pub reopened: Counter,
     /// 1 while writes can be taken.
@@ -87,6 +89,8 @@ pub struct Metrics {
     pub refused: Family<Code, Counter>,
     /// Requests being worked on.
     pub in_flight: Gauge,
+    /// Readers who wait.
+    pub waiting: Gauge,
     /// Connections closed for want of progress.
     pub closed: Family<Phase, Counter>,
     look_ups: Family<LookUp, Counter>,
@@ -107,6 +111,7 @@ impl Metrics {
             latency: Family::new_with_constructor(latency),
             refused: Family::default(),
             in_flight: Gauge::default(),
+            waiting: Gauge::default(),
             closed: Family::default(),
             look_ups: Family::default(),
             store: StoreMeter::default(),
@@ -124,12 +129,14 @@ impl Metrics {
             "Requests being worked on",
             metrics.in_flight.clone(),
         );
+        r.register("reads_waiting", "Readers who wait for a handoff", metrics.waiting.clone());
         let closed = "Connections closed for want of progress, by what was awaited";
         r.register("connections_closed", closed, metrics.closed.clone());
         let look_ups = "Record look-ups, by whether memory had the answer";
         r.register("record_lookups", look_ups, metrics.look_ups.clone());
         r.register("store_commits", "Durable commits", metrics.store.commits.clone());
         r.register("store_writes", "Writes and deletions committed", metrics.store.writes.clone());
+        r.register("store_reads", "Records asked of the store", metrics.store.reads.clone());
         r.register("store_reopened", "Times the store reopened", metrics.store.reopened.clone());
         let writable = "1 while the store takes writes, else 0";
         r.register("store_writable", writable, metrics.store.writable.clone());

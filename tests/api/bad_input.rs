@@ -152,7 +152,7 @@ async fn an_unknown_parameter_of_a_write_is_refused_by_name() {
 async fn wrong_methods_and_paths_are_told_what_there_is() {
     let server = Server::start();
     for (method, path, allow) in [
-        (Method::TRACE, "/v1/handoff_state?id=x", "GET, HEAD, PUT"),
+        (Method::TRACE, "/v1/handoff_state?id=x", "GET, HEAD, PUT, POST, PATCH, DELETE"),
         (Method::PUT, "/v1/keys", "GET, HEAD, POST, DELETE"),
         (Method::POST, "/livez", "GET, HEAD"),
     ] {

@@ -236,6 +236,34 @@ impl Client {
         answer
     }
 
+    /// Sends a request whose answer is not held to the contract: where there are very many.
+    pub async fn bare(&self, method: Method, path: &str, body: Option<String>) -> (u16, Value) {
+        self.bare_with(method, path, &[], body).await
+    }
+
+    pub async fn bare_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<String>,
+    ) -> (u16, Value) {
+        let url = format!("http://{}{path}", self.address);
+        let mut request = self.http.request(method, url);
+        for (name, value) in self.credential.iter().map(|(n, v)| (*n, v.as_str())) {
+            request = request.header(name, value);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let answer = request.send().await.expect("an answer");
+        let status = answer.status().as_u16();
+        (status, serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or(Value::Null))
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, &[], None).await
     }
@@ -259,6 +287,10 @@ impl Client {
 
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         self.send(Method::POST, path, &[], Some(body.to_string().into_bytes())).await
+    }
+
+    pub async fn patch(&self, path: &str, body: impl Into<Vec<u8>>) -> Answer {
+        self.send(Method::PATCH, path, &[], Some(body.into())).await
     }
 
     pub async fn delete(&self, path: &str) -> Answer {

@@ -13,6 +13,7 @@
     reason = "a panic is how a test reports"
 )]
 
+mod aliases;
 mod bad_input;
 mod contract;
 mod doors;
@@ -21,5 +22,14 @@ mod failures;
 mod handoff;
 mod harness;
 mod keys;
+mod linear;
+mod listing;
+mod misses;
+mod model;
+mod patch;
+mod rates;
 mod restart;
 mod secrets;
+mod shared;
+mod spellings;
+mod waiting;

@@ -19,10 +19,13 @@
 mod bare;
 mod client;
 mod disk_full;
+mod figures;
 mod gets;
+mod growth;
 mod kill9;
 mod raw_redb;
 mod server;
+mod waiters;
 
 fn main() {
     // cargo itself passes `--bench`.
@@ -34,6 +37,9 @@ fn main() {
         ["redb", folder, writes, group] => raw_redb::write(folder, writes, group),
         ["kill9", baton, folder, cycles, seed] => kill9::run(baton, folder, cycles, seed),
         ["disk-full", baton, folder] => disk_full::run(baton, folder),
+        ["waiters", address, key, pid, count] => waiters::wait(address, key, pid, count),
+        ["cold", address, key, path, count] => waiters::cold(address, key, path, count),
+        ["growth", baton, folder, counts] => growth::run(baton, folder, counts),
         [] => {}
         other => {
             eprintln!("unknown programme {other:?}; tests/bench and tests/faults know them");

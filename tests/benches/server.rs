@@ -24,7 +24,8 @@ impl Server {
         let started = Instant::now();
         let mut child = Command::new(baton)
             .args(["serve", "--listen", "127.0.0.1:0", "--drain-seconds", "0", "--log", "error"])
-            .args(["--data-dir", folder])
+            // No limit on one key, which here is all clients there are.
+            .args(["--data-dir", folder, "--rate-requests", "0", "--rate-misses", "0"])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -45,6 +46,13 @@ impl Server {
 
     pub fn connect(&self) -> Client {
         Client::connect(&self.address, &self.key).unwrap()
+    }
+
+    /// SIGTERM, and waits until it has ended well.
+    pub fn stop(mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        assert!(self.child.wait().unwrap().success());
     }
 
     /// SIGKILL.

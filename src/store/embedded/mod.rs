@@ -127,6 +127,7 @@ impl Embedded {
 impl Kv for Embedded {
     fn get(&self, key: Vec<u8>) -> Pending<'_, Option<Slot>> {
         let clock = self.clock.clone();
+        self.shared.meter.reads.inc();
         self.read(move |database| {
             let transaction = database.begin_read().map_err(file::explain)?;
             let records = transaction.open_table(RECORDS).map_err(file::explain)?;

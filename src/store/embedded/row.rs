@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::domain::clock::Timestamp;
 use crate::store::kv::Gone;
-use crate::store::kv::Member;
+use crate::store::kv::Place;
 use crate::store::kv::Slot;
 use crate::store::kv::StoreError;
 
@@ -25,7 +25,7 @@ pub(super) struct Row {
     /// Of a record, when it ends; of a tombstone, when it is forgotten.
     pub(super) expires_at: Timestamp,
     pub(super) entry_at: Timestamp,
-    pub(super) members: Vec<Member>,
+    pub(super) places: Vec<Place>,
     pub(super) value: Bytes,
 }
 
@@ -33,14 +33,14 @@ impl Row {
     /// The row as bytes.
     pub(super) fn encode(&self) -> Result<Vec<u8>, StoreError> {
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).map_err(StoreError::failed);
-        let mut places = Vec::new();
-        for Member { set, name } in &self.members {
+        let mut listed = Vec::new();
+        for Place { set, name } in &self.places {
             for part in [set, name] {
-                places.extend_from_slice(&length(part)?.to_be_bytes());
-                places.extend_from_slice(part);
+                listed.extend_from_slice(&length(part)?.to_be_bytes());
+                listed.extend_from_slice(part);
             }
         }
-        let mut bytes = Vec::with_capacity(29 + places.len() + self.value.len());
+        let mut bytes = Vec::with_capacity(29 + listed.len() + self.value.len());
         bytes.push(match self.gone {
             None => LIVE,
             Some(Gone::Erased) => ERASED,
@@ -49,8 +49,8 @@ impl Row {
         bytes.extend_from_slice(&self.revision.to_be_bytes());
         bytes.extend_from_slice(&self.expires_at.micros().to_be_bytes());
         bytes.extend_from_slice(&self.entry_at.micros().to_be_bytes());
-        bytes.extend_from_slice(&length(&places)?.to_be_bytes());
-        bytes.extend_from_slice(&places);
+        bytes.extend_from_slice(&length(&listed)?.to_be_bytes());
+        bytes.extend_from_slice(&listed);
         bytes.extend_from_slice(&self.value);
         Ok(bytes)
     }
@@ -71,20 +71,20 @@ impl Row {
         let (revision, rest) = number(rest)?;
         let (expires_at, rest) = number(rest)?;
         let (entry_at, rest) = number(rest)?;
-        let (mut places, value) = part(rest)?;
-        let mut members = Vec::new();
-        while !places.is_empty() {
-            let (set, after) = part(places)?;
+        let (mut listed, value) = part(rest)?;
+        let mut places = Vec::new();
+        while !listed.is_empty() {
+            let (set, after) = part(listed)?;
             let (name, after) = part(after)?;
-            members.push(Member { set: set.to_vec(), name: name.to_vec() });
-            places = after;
+            places.push(Place { set: set.to_vec(), name: name.to_vec() });
+            listed = after;
         }
         Some(Self {
             gone,
             revision,
             expires_at: Timestamp::from_micros(expires_at),
             entry_at: Timestamp::from_micros(entry_at),
-            members,
+            places,
             value: Bytes::copy_from_slice(value),
         })
     }
@@ -118,13 +118,13 @@ mod tests {
 
     use super::*;
 
-    fn row(members: Vec<Member>, value: Vec<u8>) -> Row {
+    fn row(places: Vec<Place>, value: Vec<u8>) -> Row {
         Row {
             gone: None,
             revision: 7,
             expires_at: Timestamp::from_micros(9),
             entry_at: Timestamp::from_micros(8),
-            members,
+            places,
             value: value.into(),
         }
     }
@@ -134,15 +134,15 @@ mod tests {
 
         #[test]
         fn a_row_reads_back(value: Vec<u8>, places: Vec<(Vec<u8>, Vec<u8>)>) {
-            let members = places.into_iter().map(|(set, name)| Member { set, name }).collect();
-            let row = row(members, value);
+            let places = places.into_iter().map(|(set, name)| Place { set, name }).collect();
+            let row = row(places, value);
             prop_assert_eq!(Row::decode(&row.encode().unwrap()).unwrap(), row);
         }
 
         #[test]
         fn damaged_bytes_never_panic(bytes: Vec<u8>, cut in 0_usize..60) {
             let _ = Row::decode(&bytes);
-            let whole = row(vec![Member { set: vec![1], name: vec![2; 9] }], vec![3; 9]).encode().unwrap();
+            let whole = row(vec![Place { set: vec![1], name: vec![2; 9] }], vec![3; 9]).encode().unwrap();
             let _ = Row::decode(&whole[..cut.min(whole.len())]);
         }
     }

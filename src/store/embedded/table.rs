@@ -69,7 +69,7 @@ impl<'t> Tables<'t> {
             revision,
             expires_at: put.expires_at,
             entry_at: put.expires_at,
-            members: put.members.clone(),
+            places: put.members.iter().map(|member| member.place(revision)).collect(),
             value: put.value.clone(),
         };
         self.replace(&put.key, found.as_ref(), row)?;
@@ -155,13 +155,13 @@ impl<'t> Tables<'t> {
                 self.expiry.insert((row.entry_at.micros(), key), ())?;
             }
         }
-        let old = before.map(|before| before.members.as_slice()).unwrap_or_default();
-        if old != row.members.as_slice() {
-            for member in old {
-                self.members.remove((member.set.as_slice(), member.name.as_slice()))?;
+        let old = before.map(|before| before.places.as_slice()).unwrap_or_default();
+        if old != row.places.as_slice() {
+            for place in old {
+                self.members.remove((place.set.as_slice(), place.name.as_slice()))?;
             }
-            for member in &row.members {
-                self.members.insert((member.set.as_slice(), member.name.as_slice()), ())?;
+            for place in &row.places {
+                self.members.insert((place.set.as_slice(), place.name.as_slice()), ())?;
             }
         }
         self.records.insert(key, row.encode()?.as_slice())?;
@@ -188,7 +188,7 @@ fn tombstone(how: Gone, revision: u64, forgotten_at: Timestamp) -> Row {
         revision,
         expires_at: forgotten_at,
         entry_at: forgotten_at,
-        members: Vec::new(),
+        places: Vec::new(),
         value: bytes::Bytes::new(),
     }
 }

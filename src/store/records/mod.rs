@@ -17,13 +17,27 @@ use crate::store::l1::Found;
 use crate::store::l1::L1;
 use crate::store::record::Record;
 use crate::store::seal::Seal;
+use crate::store::watch::Watch;
+use crate::store::watch::Watchers;
 use crate::telemetry::metrics::LookUps;
+
+/// What records of all types share.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// The engine.
+    pub kv: Arc<dyn Kv>,
+    /// What seals every record.
+    pub seal: Arc<Seal>,
+    /// What time it is.
+    pub clock: Clock,
+    /// Who waits for a write.
+    pub watchers: Arc<Watchers>,
+}
 
 /// Records of one type.
 #[derive(Debug)]
 pub struct Records<V> {
-    kv: Arc<dyn Kv>,
-    seal: Arc<Seal>,
+    store: Store,
     l1: L1<V>,
     look_ups: LookUps,
 }
@@ -38,15 +52,20 @@ pub enum Written<V> {
 }
 
 impl<V: Record> Records<V> {
-    /// Records in `kv` under `seal`, at most `l1_bytes` of them in memory.
-    pub fn new(
-        kv: Arc<dyn Kv>,
-        seal: Arc<Seal>,
-        l1_bytes: u64,
-        clock: Clock,
-        look_ups: LookUps,
-    ) -> Self {
-        Self { kv, seal, l1: L1::new(l1_bytes, clock), look_ups }
+    /// Records in `store`, at most `l1_bytes` of them in memory.
+    pub fn new(store: Store, l1_bytes: u64, look_ups: LookUps) -> Self {
+        let l1 = L1::new(l1_bytes, store.clock.clone());
+        Self { store, l1, look_ups }
+    }
+
+    /// Watches `keys`, of records or of sets: the watch is rung when one of them is written.
+    pub fn watch(&self, keys: impl IntoIterator<Item = Vec<u8>>) -> Watch<'_> {
+        self.store.watchers.watch(keys)
+    }
+
+    /// Whether the time of waiting is over: the server stops.
+    pub fn is_closing(&self) -> bool {
+        self.store.watchers.is_closed()
     }
 
     /// The record under `key`, if it is in memory.
@@ -65,11 +84,20 @@ impl<V: Record> Records<V> {
         self.l1.read(key, self.load(key)).await
     }
 
+    /// The record under `key`, for a listing: from memory if it is there, and not kept there if not,
+    /// or a listing would push out what is hot.
+    pub async fn glance(&self, key: &[u8]) -> Result<Found<V>, StoreError> {
+        match self.l1.hit(key).await {
+            Some(value) => Ok(Found::Live(value)),
+            None => self.load(key).await,
+        }
+    }
+
     /// The record under `key` as the engine has it, whatever memory says.
     pub async fn load(&self, key: &[u8]) -> Result<Found<V>, StoreError> {
-        match self.kv.get(key.to_vec()).await? {
+        match self.store.kv.get(key.to_vec()).await? {
             Some(Slot::Live { revision, expires_at, value }) => {
-                let plain = self.seal.open(V::KIND, key, &value)?;
+                let plain = self.store.seal.open(V::KIND, key, &value)?;
                 Ok(Found::Live(Arc::new(V::decode(plain.into(), revision, expires_at)?)))
             }
             Some(Slot::Gone { how, .. }) => Ok(Found::Gone(how)),
@@ -77,17 +105,17 @@ impl<V: Record> Records<V> {
         }
     }
 
-    /// Keys' names in an index set.
+    /// What an index set lists, in its order.
     pub async fn members(
         &self,
         set: Vec<u8>,
         after: Option<Vec<u8>>,
         limit: usize,
     ) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.kv.members(set, after, limit).await
+        self.store.kv.members(set, after, limit).await
     }
 
-    /// Writes `value` under `key`. Goes on to its end, L1 included, when the caller goes away: what
+    /// Writes `value` under `key` and wakes who watches it or a set that lists it. Goes on to its end, L1 included, when the caller goes away: what
     /// L1 holds must not depend on who is still listening.
     pub async fn put(
         self: &Arc<Self>,
@@ -97,24 +125,24 @@ impl<V: Record> Records<V> {
         change: Change,
     ) -> Result<Written<V>, StoreError> {
         let records = Arc::clone(self);
-        let sealed = self.seal.seal(V::KIND, &key, &value.encode()?)?;
-        let put = Put {
-            key: key.clone(),
-            value: sealed.into(),
-            expires_at: value.expires_at(),
-            expect,
-            change,
-            members: value.members(),
-        };
+        let sealed = self.store.seal.seal(V::KIND, &key, &value.encode()?)?;
+        let members = value.members();
+        let sets: Vec<_> = members.iter().map(|member| member.set.clone()).collect();
+        let expires_at = value.expires_at();
+        let put =
+            Put { key: key.clone(), value: sealed.into(), expires_at, expect, change, members };
         let write = tokio::spawn(async move {
             let writing = records.l1.writing(&key);
-            let outcome = records.kv.put(put).await;
+            let outcome = records.store.kv.put(put).await;
             let generation = writing.ended();
             match outcome {
                 Ok(Outcome::Done(revision)) => {
                     value.stamp(revision);
                     let value = Arc::new(value);
                     records.l1.keep(&key, &value, generation).await;
+                    for written in sets.iter().chain([&key]) {
+                        records.store.watchers.ring(written);
+                    }
                     Ok(Written::Done(value))
                 }
                 Ok(Outcome::Conflict(_)) => {
@@ -130,19 +158,19 @@ impl<V: Record> Records<V> {
         write.await.map_err(StoreError::panicked)?
     }
 
-    /// Deletes what is under `key`; false when nothing was there, or something else than expected.
+    /// Deletes what is under `key`.
     pub async fn delete(
         self: &Arc<Self>,
         key: Vec<u8>,
         expect: Expect,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Outcome, StoreError> {
         let records = Arc::clone(self);
         let write = tokio::spawn(async move {
             let writing = records.l1.writing(&key);
-            let outcome = records.kv.delete(Delete { key: key.clone(), expect }).await;
+            let outcome = records.store.kv.delete(Delete { key: key.clone(), expect }).await;
             writing.ended();
             records.l1.forget(&key).await;
-            outcome.map(|outcome| matches!(outcome, Outcome::Done(_)))
+            outcome
         });
         write.await.map_err(StoreError::panicked)?
     }

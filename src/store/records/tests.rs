@@ -10,7 +10,7 @@ use crate::store::conformance;
 use crate::store::faulty::Faulty;
 use crate::store::kv::Gone;
 use crate::store::memory::Memory;
-use crate::store::record::handoff_key;
+use crate::store::names;
 use crate::store::seal::tests::ring;
 
 struct Bench {
@@ -23,14 +23,14 @@ struct Bench {
 fn bench() -> Bench {
     let clock = conformance::clock();
     let kv = Arc::new(Faulty::new(Memory::new(clock.clone())));
-    let records = Records::new(
-        Arc::<Faulty<Memory>>::clone(&kv),
-        Arc::new(ring(&[1])),
-        1 << 20,
-        clock.clone(),
-        LookUps::default(),
-    );
-    let key = handoff_key(&AccountId::default(), &"CA1".parse().unwrap());
+    let store = Store {
+        kv: Arc::<Faulty<Memory>>::clone(&kv),
+        seal: Arc::new(ring(&[1])),
+        clock: clock.clone(),
+        watchers: Arc::default(),
+    };
+    let records = Records::new(store, 1 << 20, LookUps::default());
+    let key = names::handoff(&AccountId::default(), &"CA1".parse().unwrap());
     Bench { kv, records: Arc::new(records), clock, key }
 }
 
@@ -124,9 +124,11 @@ async fn memory_answers_while_the_engine_cannot() {
 async fn a_deleted_record_is_gone_from_memory_too() {
     let bench = bench();
     bench.put("{}").await.unwrap();
-    assert!(bench.records.delete(bench.key.clone(), Expect::Anything).await.unwrap());
+    let outcome = bench.records.delete(bench.key.clone(), Expect::Anything).await.unwrap();
+    assert!(matches!(outcome, Outcome::Done(_)));
     assert_eq!(bench.read().await, format!("{:?}", Gone::Erased));
-    assert!(!bench.records.delete(bench.key.clone(), Expect::Anything).await.unwrap());
+    let outcome = bench.records.delete(bench.key.clone(), Expect::Anything).await.unwrap();
+    assert_eq!(outcome, Outcome::Conflict(None));
 }
 
 #[tokio::test]

@@ -1,0 +1,178 @@
+//! What each failure is told as. Status and code are chosen here and nowhere else.
+
+use actix_web::http::header;
+
+use crate::auth::rates::TooFast;
+use crate::domain::aliases::MAX_ALIASES;
+use crate::domain::handoff_id::HandoffId;
+use crate::http::error::ApiError;
+use crate::http::error::Code;
+use crate::service::error::Miss;
+use crate::service::error::Missing;
+use crate::service::error::ServiceError;
+use crate::store::kv::StoreError;
+
+impl From<ServiceError> for ApiError {
+    fn from(error: ServiceError) -> Self {
+        match error {
+            ServiceError::MissingScope(scope) => Self::new(
+                Code::MissingScope,
+                format!("This needs a credential with the scope {}", scope.as_str()),
+            ),
+            ServiceError::ForeignAccount => Self::new(
+                Code::AccountNotAllowed,
+                "The request names another account than the credential's. Leave account_id out, or use that account's own key",
+            ),
+            ServiceError::ForeignProject(project) => Self::new(
+                Code::ProjectNotAllowed,
+                format!(
+                    "The credential does not reach project {project}. Name one of its projects in project_id, or use another key"
+                ),
+            ),
+            ServiceError::NoHandoff(miss) => miss.into(),
+            ServiceError::HeldByOtherProject => Self::new(
+                Code::HeldByOtherProject,
+                "Another project of this account holds a handoff under this id. Write it with that project's project_id",
+            ),
+            ServiceError::Precondition(found) => precondition_failed(found),
+            ServiceError::Contended => Self::new(
+                Code::Overloaded,
+                "Too many writers change this handoff at once; nothing was stored. Try again",
+            ),
+            ServiceError::WholeAccount => Self::new(
+                Code::ProjectNotAllowed,
+                "A whole account is erased only with a key that reaches all its projects. Name a project_id, or use another key",
+            ),
+            ServiceError::AliasTaken(alias) => alias_taken(&alias),
+            ServiceError::TooManyAliases => Self::new(
+                Code::TooManyAliases,
+                format!("A handoff carries at most {MAX_ALIASES} aliases; none was added"),
+            ),
+            ServiceError::TooLarge(limit) => too_large(limit),
+            ServiceError::TooFast(too_fast) => too_fast.into(),
+            ServiceError::TooManyWait => Self::new(
+                Code::Overloaded,
+                "As many reads wait as this server lets wait (BATON_MAX_WAITING). Try again, or without `wait`",
+            ),
+            ServiceError::GrantTooWide(what) => Self::new(
+                Code::GrantTooWide,
+                format!("A key cannot hold more than the one that makes it: {what}"),
+            ),
+            ServiceError::ExpiryPast => Self::new(
+                Code::InvalidParameter,
+                "`expires_at` is in the past; the key would never open anything",
+            ),
+            ServiceError::NoKey => {
+                Self::new(Code::KeyNotFound, "No such key; `GET /v1/keys` lists those there are")
+            }
+            no_random @ ServiceError::NoRandom => {
+                Self::new(Code::Internal, "The system's random source failed; no key was made")
+                    .because(&no_random)
+            }
+            ServiceError::Store(error) => error.into(),
+        }
+    }
+}
+
+fn alias_taken(alias: &HandoffId) -> ApiError {
+    let message = format!("Another handoff of this account answers to {alias}; no alias was added");
+    ApiError::new(Code::AliasTaken, message)
+}
+
+fn too_large(limit: usize) -> ApiError {
+    ApiError::new(
+        Code::BodyTooLarge,
+        format!(
+            "With this patch `data` would be larger than {limit} bytes; nothing was stored. Keep large objects elsewhere and hand over a link"
+        ),
+    )
+}
+
+fn precondition_failed(found: Option<u64>) -> ApiError {
+    match found {
+        Some(revision) => ApiError::new(
+            Code::PreconditionFailed,
+            format!("The handoff is at revision {revision} by now. Read it, merge, and write with If-Match: \"{revision}\""),
+        )
+        .with(header::ETAG, format!("\"{revision}\"")),
+        None => ApiError::new(
+            Code::PreconditionFailed,
+            "There is no handoff under this id. Write it without If-Match",
+        ),
+    }
+}
+
+impl From<TooFast> for ApiError {
+    fn from(too_fast: TooFast) -> Self {
+        let (code, message, wait) = match too_fast {
+            TooFast::Requests(wait) => (
+                Code::RateLimited,
+                "This key sends more requests than it may (BATON_RATE_REQUESTS). Come back after Retry-After",
+                wait,
+            ),
+            TooFast::Misses(wait) => (
+                Code::TooManyMisses,
+                "This key has asked for too many different ids that are not there (BATON_RATE_MISSES). Check which id it sends, and come back after Retry-After",
+                wait,
+            ),
+        };
+        // Whole seconds, rounded up: nobody is sent back too soon.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Self::new(code, message).with(header::RETRY_AFTER, seconds.max(1).to_string())
+    }
+}
+
+impl From<Miss> for ApiError {
+    fn from(miss: Miss) -> Self {
+        let (code, message) = match miss.why {
+            Missing::NeverWritten if miss.by_shared_id => (
+                Code::HandoffNotFound,
+                "No handoff that is there now carries this shared_id. Check that the agent writes it with this shared_id, before this read",
+            ),
+            Missing::NeverWritten => (
+                Code::HandoffNotFound,
+                "No handoff was written under this id. Check that the agent writes it, under the same id, before this read",
+            ),
+            Missing::Expired => (
+                Code::HandoffExpired,
+                "The handoff under this id has expired. Write it with a longer ttl_seconds if it is read later than that",
+            ),
+            Missing::Erased => (Code::HandoffErased, "The handoff under this id was erased"),
+            Missing::InOtherProject => (
+                Code::HandoffInOtherProject,
+                "The handoff belongs to another project of this account than the key reaches or the request names. Use that project's key, and its project_id",
+            ),
+        };
+        let near = miss.near.map(|id| {
+            format!(". In the last minutes one was written under the similar id {id}: check the id for a slip")
+        });
+        Self::new(code, message.to_owned() + &near.unwrap_or_default())
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        let (code, message) = match &error {
+            StoreError::Full => (
+                Code::StoreFull,
+                "The disk is full; nothing was stored. Free space on the data volume; writes go on by themselves",
+            ),
+            StoreError::Busy => (
+                Code::Overloaded,
+                "More writes are waiting than can be made durable in time; nothing was stored. Try again",
+            ),
+            StoreError::Unavailable(_) => (
+                Code::StoreUnavailable,
+                "The store is not available at the moment; nothing was acknowledged. Try again",
+            ),
+            StoreError::Failed(_) => {
+                (Code::StoreUnavailable, "The store failed; nothing was acknowledged. Try again")
+            }
+            StoreError::Unreadable(_) => (
+                Code::Internal,
+                "What is stored cannot be read. The server's log says why under this error_id",
+            ),
+        };
+        Self::new(code, message).because(&error)
+    }
+}

@@ -1,0 +1,199 @@
+//! Erasing: one handoff, or all that carry a shared id, or a whole project or account.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::domain::account::AccountId;
+use crate::domain::account::ProjectId;
+use crate::domain::handoff_id::HandoffId;
+use crate::domain::principal::Principal;
+use crate::domain::principal::Projects;
+use crate::domain::principal::Scope;
+use crate::service::error::Miss;
+use crate::service::error::Missing;
+use crate::service::error::ServiceError;
+use crate::service::handoffs::Ask;
+use crate::service::handoffs::Handoffs;
+use crate::service::handoffs::Precondition;
+use crate::service::handoffs::RACES;
+use crate::service::require;
+use crate::store::kv::Expect;
+use crate::store::kv::Outcome;
+use crate::store::kv::newest_first;
+use crate::store::l1::Found;
+use crate::store::names;
+
+// Erased together, in one commit or two.
+const BATCH: usize = 128;
+// Names looked at together for those of one project.
+const NAMES: usize = 4096;
+
+/// What is erased together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whole {
+    /// All handoffs that carry a shared id, as far as the caller's projects reach.
+    SharedId(HandoffId),
+    /// All of a project.
+    Project(ProjectId),
+    /// All of the account.
+    Account,
+}
+
+/// How far erasing got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Erased {
+    /// Handoffs erased.
+    pub count: usize,
+    /// Nothing is left; else ask again.
+    pub done: bool,
+}
+
+impl Handoffs {
+    /// Erases what a read would find.
+    pub async fn erase(
+        &self,
+        who: &Principal,
+        ask: &Ask,
+        precondition: &Precondition,
+    ) -> Result<(), ServiceError> {
+        let account = self.admit(who, Scope::HandoffErase, ask)?;
+        let found = self.find(who, &account, ask).await;
+        let mut there = self.conclude(who, &account, ask, found)?.handoff;
+        let (project, id) = (there.heading.project.clone(), there.heading.id.clone());
+        let key = names::handoff(&account, &id);
+        for _ in 0..RACES {
+            if there.heading.project != project {
+                return Err(Miss::of(Missing::InOtherProject).into());
+            }
+            precondition.check(Some(there.revision))?;
+            if let Outcome::Done(_) = self.erase_one(&account, &id, there.revision).await? {
+                return Ok(());
+            }
+            there = match self.records.load(&key).await? {
+                Found::Live(now) => now,
+                Found::Gone(how) => return Err(Miss::of(how.into()).into()),
+                Found::Never => return Err(Miss::of(Missing::NeverWritten).into()),
+            };
+        }
+        Err(ServiceError::Contended)
+    }
+
+    /// Erases all of `whole` that is there now, for as long as `until` allows; asked again, it goes
+    /// on, for what is erased is listed no more. What is written meanwhile may stay.
+    pub async fn erase_whole(
+        self: &Arc<Self>,
+        who: &Principal,
+        account: Option<&AccountId>,
+        whole: &Whole,
+        until: Instant,
+    ) -> Result<Erased, ServiceError> {
+        let account = require(who, Scope::HandoffErase, account)?;
+        match whole {
+            Whole::Project(project) if !who.projects.include(project) => {
+                return Err(ServiceError::ForeignProject(project.clone()));
+            }
+            Whole::Account if who.projects != Projects::All => {
+                return Err(ServiceError::WholeAccount);
+            }
+            Whole::SharedId(_) | Whole::Project(_) | Whole::Account => {}
+        }
+        let mut erased = Erased { count: 0, done: false };
+        let mut moved = true;
+        while moved {
+            moved = false;
+            let mut after = None;
+            loop {
+                let (page, next) = self.page_of(&account, whole, after).await?;
+                for batch in page.chunks(BATCH) {
+                    if Instant::now() >= until {
+                        return Ok(erased);
+                    }
+                    let rewritten = self.erase_batch(who, &account, batch, &mut erased).await?;
+                    moved = moved || rewritten;
+                }
+                match next {
+                    Some(last) => after = Some(last),
+                    None => break,
+                }
+            }
+        }
+        Ok(Erased { done: true, ..erased })
+    }
+
+    /// What is listed of `whole`, with revisions, and from where to go on.
+    async fn page_of(
+        &self,
+        account: &AccountId,
+        whole: &Whole,
+        after: Option<Vec<u8>>,
+    ) -> Result<(Vec<(HandoffId, u64)>, Option<Vec<u8>>), ServiceError> {
+        let set = match whole {
+            Whole::SharedId(shared_id) => names::handoffs_sharing(account, shared_id),
+            Whole::Project(_) | Whole::Account => names::handoffs_of(account),
+        };
+        let page = self.records.members(set, after, NAMES).await?;
+        let read = |listed: &Vec<u8>| match whole {
+            Whole::SharedId(_) => {
+                let (revision, name) = newest_first(listed)?;
+                Some((std::str::from_utf8(name).ok()?.parse().ok()?, revision))
+            }
+            Whole::Project(project) => {
+                let (revision, own, id) = names::read_listed(listed)?;
+                (own == *project).then_some((id, revision))
+            }
+            Whole::Account => {
+                let (revision, _, id) = names::read_listed(listed)?;
+                Some((id, revision))
+            }
+        };
+        let handoffs = page.iter().filter_map(read).collect();
+        Ok((handoffs, page.into_iter().nth(NAMES - 1)))
+    }
+
+    /// Erases some together; whether any was written anew meanwhile, and so is still there.
+    async fn erase_batch(
+        self: &Arc<Self>,
+        who: &Principal,
+        account: &AccountId,
+        batch: &[(HandoffId, u64)],
+        erased: &mut Erased,
+    ) -> Result<bool, ServiceError> {
+        let mut under_way = JoinSet::new();
+        for (id, revision) in batch {
+            if who.projects != Projects::All {
+                let found = self.records.glance(&names::handoff(account, id)).await?.live();
+                if !found.is_some_and(|there| who.projects.include(&there.heading.project)) {
+                    continue;
+                }
+            }
+            let (handoffs, account) = (Arc::clone(self), account.clone());
+            let (id, revision) = (id.clone(), *revision);
+            under_way.spawn(async move { handoffs.erase_one(&account, &id, revision).await });
+        }
+        let mut rewritten = false;
+        for outcome in under_way.join_all().await {
+            match outcome? {
+                Outcome::Done(_) => erased.count += 1,
+                Outcome::Conflict(there) => rewritten = rewritten || there.is_some(),
+            }
+        }
+        Ok(rewritten)
+    }
+
+    async fn erase_one(
+        &self,
+        account: &AccountId,
+        id: &HandoffId,
+        revision: u64,
+    ) -> Result<Outcome, ServiceError> {
+        let key = names::handoff(account, id);
+        let outcome = self.records.delete(key, Expect::Revision(revision)).await?;
+        if let Outcome::Done(_) = outcome {
+            self.recent.forget(account, id);
+            self.unname(account, id).await?;
+        }
+        Ok(outcome)
+    }
+}

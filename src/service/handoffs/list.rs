@@ -1,0 +1,113 @@
+//! Listing an account's handoffs: ids, times and sizes, for operators.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use thiserror::Error;
+
+use crate::domain::account::AccountId;
+use crate::domain::account::ProjectId;
+use crate::domain::handoff::Handoff;
+use crate::domain::handoff::Status;
+use crate::domain::principal::Principal;
+use crate::domain::principal::Scope;
+use crate::service::error::ServiceError;
+use crate::service::handoffs::Handoffs;
+use crate::service::require;
+use crate::store::names;
+
+// Most handoffs on a page.
+const PAGE: usize = 100;
+// What one page may cost: names looked at, and records opened.
+const NAMES: usize = 4096;
+const OPENED: usize = 400;
+
+/// Which handoffs are listed.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Of this account; the caller's own if none is named.
+    pub account: Option<AccountId>,
+    /// Of this project.
+    pub project: Option<ProjectId>,
+    /// Of this status.
+    pub status: Option<Status>,
+}
+
+/// Where a listing goes on. Opaque text outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor(Vec<u8>);
+
+/// Not a cursor that a listing answered.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("is not a `next` that this listing answered")]
+pub struct BadCursor;
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(&self.0))
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = BadCursor;
+
+    fn from_str(text: &str) -> Result<Self, BadCursor> {
+        let listed = URL_SAFE_NO_PAD.decode(text).map_err(|_not_base64| BadCursor)?;
+        names::read_listed(&listed).map(|_| Self(listed)).ok_or(BadCursor)
+    }
+}
+
+/// A page of handoffs, newest first.
+#[derive(Debug)]
+pub struct Page {
+    /// The handoffs.
+    pub handoffs: Vec<Arc<Handoff>>,
+    /// From where to go on, when there is more to look at.
+    pub next: Option<Cursor>,
+}
+
+impl Handoffs {
+    /// The account's handoffs that the caller's projects reach, newest first. A page may hold fewer
+    /// than 100, or none, and still have a `next`.
+    pub async fn list(
+        &self,
+        who: &Principal,
+        filter: &Filter,
+        after: Option<Cursor>,
+    ) -> Result<Page, ServiceError> {
+        let account = require(who, Scope::OpsRead, filter.account.as_ref())?;
+        if let Some(project) = filter.project.as_ref().filter(|p| !who.projects.include(p)) {
+            return Err(ServiceError::ForeignProject(project.clone()));
+        }
+        let set = names::handoffs_of(&account);
+        let listed = self.records.members(set, after.map(|cursor| cursor.0), NAMES).await?;
+        let mut page = Page { handoffs: Vec::new(), next: None };
+        let mut opened = 0;
+        let is_all = listed.len() < NAMES;
+        let mut last = None;
+        for name in listed {
+            if page.handoffs.len() == PAGE || opened == OPENED {
+                page.next = last.map(Cursor);
+                return Ok(page);
+            }
+            if let Some((_, project, id)) = names::read_listed(&name)
+                && who.projects.include(&project)
+                && filter.project.as_ref().is_none_or(|wanted| *wanted == project)
+            {
+                opened += 1;
+                // The set may be a moment behind; what is listed is what is there.
+                let found = self.records.glance(&names::handoff(&account, &id)).await?.live();
+                let wanted = |handoff: &Arc<Handoff>| {
+                    filter.status.is_none_or(|status| handoff.heading.status == status)
+                };
+                page.handoffs.extend(found.filter(wanted));
+            }
+            last = Some(name);
+        }
+        page.next = last.filter(|_| !is_all).map(Cursor);
+        Ok(page)
+    }
+}

@@ -1,0 +1,95 @@
+//! [`Handoffs`]: writing a call's context, finding it by any of its ids, waiting for it, erasing it.
+
+mod aliases;
+mod erase;
+mod list;
+mod read;
+mod write;
+
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use crate::auth::rates::Rates;
+use crate::domain::account::AccountId;
+use crate::domain::account::ProjectId;
+use crate::domain::clock::Clock;
+use crate::domain::handoff::Handoff;
+use crate::domain::handoff_id::HandoffId;
+use crate::service::recent::Recent;
+use crate::store::record::StoredAliases;
+use crate::store::records::Records;
+
+pub use crate::service::handoffs::erase::Erased;
+pub use crate::service::handoffs::erase::Whole;
+pub use crate::service::handoffs::list::Cursor;
+pub use crate::service::handoffs::list::Filter;
+pub use crate::service::handoffs::list::Page;
+pub use crate::service::handoffs::read::MatchedBy;
+pub use crate::service::handoffs::read::Patience;
+pub use crate::service::handoffs::read::Read;
+pub use crate::service::handoffs::write::Patch;
+pub use crate::service::handoffs::write::Precondition;
+pub use crate::service::handoffs::write::SharedId;
+pub use crate::service::handoffs::write::Stored;
+pub use crate::service::handoffs::write::Write;
+
+// Each lost race means that somebody else's write landed, so this many in a row is a storm on one
+// call, not bad luck.
+const RACES: usize = 32;
+
+/// Use cases on handoffs.
+#[derive(Debug)]
+pub struct Handoffs {
+    records: Arc<Records<Handoff>>,
+    aliases: Arc<Records<StoredAliases>>,
+    rates: Arc<Rates>,
+    recent: Recent,
+    clock: Clock,
+    limits: Limits,
+    // Held while aliases are given, so that no two handoffs are given the same.
+    naming: Mutex<()>,
+}
+
+/// What a handoff may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Its life when its writer does not say.
+    pub default_ttl_seconds: u32,
+    /// Largest `data`, in bytes.
+    pub max_data_bytes: usize,
+}
+
+/// Which handoff a request is about.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The account it names, if it names one.
+    pub account: Option<AccountId>,
+    /// The project it names: another project's handoff is not what is asked for.
+    pub project: Option<ProjectId>,
+    /// By what.
+    pub by: By,
+}
+
+/// By what a handoff is looked up.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum By {
+    /// Its id, or one of its aliases.
+    Id(HandoffId),
+    /// The other side's id: the newest handoff that carries it.
+    SharedId(HandoffId),
+}
+
+impl Handoffs {
+    /// Use cases over `records` and their `aliases`.
+    pub fn new(
+        records: Arc<Records<Handoff>>,
+        aliases: Arc<Records<StoredAliases>>,
+        rates: Arc<Rates>,
+        clock: Clock,
+        limits: Limits,
+    ) -> Self {
+        let (recent, naming) = (Recent::default(), Mutex::default());
+        Self { records, aliases, rates, recent, clock, limits, naming }
+    }
+}

@@ -1,0 +1,247 @@
+//! Finding a handoff, at once or when it comes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio::time::timeout_at;
+
+use crate::domain::account::AccountId;
+use crate::domain::account::ProjectId;
+use crate::domain::handoff::Handoff;
+use crate::domain::handoff_id::HandoffId;
+use crate::domain::principal::Principal;
+use crate::domain::principal::Scope;
+use crate::service::error::Miss;
+use crate::service::error::Missing;
+use crate::service::error::ServiceError;
+use crate::service::handoffs::Ask;
+use crate::service::handoffs::By;
+use crate::service::handoffs::Handoffs;
+use crate::service::require;
+use crate::store::kv::newest_first;
+use crate::store::l1::Found;
+use crate::store::names;
+
+// Handoffs that carry one shared id, looked at in one go; the first is nearly always the one.
+const SHARING_PAGE: usize = 16;
+
+/// A handoff that was found.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// The handoff.
+    pub handoff: Arc<Handoff>,
+    /// By what it was found.
+    pub matched_by: MatchedBy,
+}
+
+/// By what a handoff was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MatchedBy {
+    /// Its own id.
+    Id,
+    /// The other side's id.
+    SharedId,
+    /// One of its aliases.
+    Alias,
+}
+
+/// How long a reader waits, and for what.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Patience {
+    /// How long; zero: not at all.
+    pub wait: Duration,
+    /// The revision it waits for; any if it names none.
+    pub min_revision: Option<u64>,
+}
+
+impl Patience {
+    /// Whether what was found is not what is waited for, and might come to be.
+    fn wants_other_than(&self, found: &Result<Read, ServiceError>) -> bool {
+        match found {
+            Ok(read) => self.min_revision.is_some_and(|wanted| read.handoff.revision < wanted),
+            Err(ServiceError::NoHandoff(miss)) => miss.why != Missing::InOtherProject,
+            Err(_) => false,
+        }
+    }
+}
+
+impl Handoffs {
+    /// The handoff of a call; waits for it where `patience` says so. `enter` is asked before the
+    /// wait begins: what it answers is held while it lasts, and its refusal is the answer. When
+    /// time is up, or the server stops, the answer is what there is. Another account's handoff is
+    /// as if it were not there.
+    pub async fn read<Place>(
+        &self,
+        who: &Principal,
+        ask: &Ask,
+        patience: Patience,
+        enter: impl FnOnce() -> Result<Place, ServiceError>,
+    ) -> Result<Read, ServiceError> {
+        let account = self.admit(who, Scope::HandoffRead, ask)?;
+        let mut found = self.find(who, &account, ask).await;
+        if !patience.wait.is_zero() && patience.wants_other_than(&found) {
+            let _place = enter()?;
+            found = self.wait(who, &account, ask, patience).await;
+        }
+        self.conclude(who, &account, ask, found)
+    }
+
+    /// The account a request is about, if it may be asked of: before any look-up, for whoever has
+    /// missed too much is not to learn what a look-up finds.
+    pub(super) fn admit(
+        &self,
+        who: &Principal,
+        scope: Scope,
+        ask: &Ask,
+    ) -> Result<AccountId, ServiceError> {
+        let account = require(who, scope, ask.account.as_ref())?;
+        match &ask.project {
+            Some(project) if !who.projects.include(project) => {
+                return Err(ServiceError::ForeignProject(project.clone()));
+            }
+            _ => {}
+        }
+        self.rates.may_look(&who.name)?;
+        Ok(account)
+    }
+
+    /// Counts a miss, and names the id that may have been meant.
+    pub(super) fn conclude(
+        &self,
+        who: &Principal,
+        account: &AccountId,
+        ask: &Ask,
+        found: Result<Read, ServiceError>,
+    ) -> Result<Read, ServiceError> {
+        let Err(ServiceError::NoHandoff(mut miss)) = found else { return found };
+        self.rates.missed(&who.name, (account, &ask.by))?;
+        if let By::Id(id) = &ask.by
+            && miss.why == Missing::NeverWritten
+        {
+            miss.near = self.recent.near(account, &who.projects, id, self.clock.now());
+        }
+        Err(ServiceError::NoHandoff(miss))
+    }
+
+    async fn wait(
+        &self,
+        who: &Principal,
+        account: &AccountId,
+        ask: &Ask,
+        patience: Patience,
+    ) -> Result<Read, ServiceError> {
+        let until = Instant::now() + patience.wait;
+        // The handoff that an alias led to, which is then watched too.
+        let mut named = None;
+        loop {
+            let mut watched: Vec<_> = named.clone().into_iter().collect();
+            match &ask.by {
+                By::SharedId(id) => watched.push(names::handoffs_sharing(account, id)),
+                By::Id(id) => watched
+                    .extend([names::handoff(account, id), names::handoffs_named(account, id)]),
+            }
+            let watch = self.records.watch(watched);
+            let found = self.find(who, account, ask).await;
+            if !patience.wants_other_than(&found) || self.records.is_closing() {
+                return found;
+            }
+            if let Ok(Read { handoff, matched_by: MatchedBy::Alias }) = &found {
+                let key = names::handoff(account, &handoff.heading.id);
+                if named.as_ref() != Some(&key) {
+                    named = Some(key);
+                    continue;
+                }
+            }
+            if timeout_at(until, watch.rung()).await.is_err() {
+                return found;
+            }
+        }
+    }
+
+    /// One look.
+    pub(super) async fn find(
+        &self,
+        who: &Principal,
+        account: &AccountId,
+        ask: &Ask,
+    ) -> Result<Read, ServiceError> {
+        let project = ask.project.as_ref();
+        let id = match &ask.by {
+            By::SharedId(shared_id) => {
+                return self.find_sharing(who, account, project, shared_id).await;
+            }
+            By::Id(id) => id,
+        };
+        let why = match self.records.get(&names::handoff(account, id)).await? {
+            Found::Live(handoff) => return seen(who, project, handoff, MatchedBy::Id),
+            Found::Gone(how) => how.into(),
+            Found::Never => Missing::NeverWritten,
+        };
+        match self.named(account, id).await? {
+            Some(handoff) => seen(who, project, handoff, MatchedBy::Alias),
+            None => Err(Miss::of(why).into()),
+        }
+    }
+
+    /// The newest handoff that carries `shared_id` and may be seen.
+    pub(super) async fn find_sharing(
+        &self,
+        who: &Principal,
+        account: &AccountId,
+        project: Option<&ProjectId>,
+        shared_id: &HandoffId,
+    ) -> Result<Read, ServiceError> {
+        let set = names::handoffs_sharing(account, shared_id);
+        let mut why = Missing::NeverWritten;
+        let mut after = None;
+        loop {
+            let page = self.records.members(set.clone(), after, SHARING_PAGE).await?;
+            for listed in &page {
+                let Some(handoff) = self.listed(account, listed).await? else { continue };
+                // The set may be a moment behind.
+                if handoff.heading.shared_id.as_ref() != Some(shared_id) {
+                    continue;
+                }
+                match seen(who, project, handoff, MatchedBy::SharedId) {
+                    Ok(read) => return Ok(read),
+                    Err(_) => why = Missing::InOtherProject,
+                }
+            }
+            match page.into_iter().nth(SHARING_PAGE - 1) {
+                Some(last) => after = Some(last),
+                None => {
+                    return Err(ServiceError::NoHandoff(Miss {
+                        by_shared_id: true,
+                        ..Miss::of(why)
+                    }));
+                }
+            }
+        }
+    }
+
+    async fn listed(
+        &self,
+        account: &AccountId,
+        listed: &[u8],
+    ) -> Result<Option<Arc<Handoff>>, ServiceError> {
+        let id = newest_first(listed).and_then(|(_, name)| std::str::from_utf8(name).ok());
+        let Some(Ok(id)) = id.map(str::parse) else { return Ok(None) };
+        Ok(self.records.get(&names::handoff(account, &id)).await?.live())
+    }
+}
+
+/// A handoff, unless it is another project's than the caller reaches, or asks for.
+fn seen(
+    who: &Principal,
+    project: Option<&ProjectId>,
+    handoff: Arc<Handoff>,
+    matched_by: MatchedBy,
+) -> Result<Read, ServiceError> {
+    let own = &handoff.heading.project;
+    if who.projects.include(own) && project.is_none_or(|project| project == own) {
+        Ok(Read { handoff, matched_by })
+    } else {
+        Err(Miss::of(Missing::InOtherProject).into())
+    }
+}

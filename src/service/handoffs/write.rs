@@ -1,0 +1,248 @@
+//! Storing, replacing and changing a handoff.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::account::AccountId;
+use crate::domain::account::ProjectId;
+use crate::domain::handoff::Handoff;
+use crate::domain::handoff::Heading;
+use crate::domain::handoff::Status;
+use crate::domain::handoff_id::HandoffId;
+use crate::domain::merge::merge;
+use crate::domain::principal::Principal;
+use crate::domain::principal::Scope;
+use crate::service::error::Miss;
+use crate::service::error::Missing;
+use crate::service::error::ServiceError;
+use crate::service::handoffs::Ask;
+use crate::service::handoffs::By;
+use crate::service::handoffs::Handoffs;
+use crate::service::handoffs::RACES;
+use crate::service::require;
+use crate::store::kv::Change;
+use crate::store::kv::Expect;
+use crate::store::l1::Found;
+use crate::store::names;
+use crate::store::records::Written;
+
+/// A write, checked.
+#[derive(Debug)]
+pub struct Write {
+    /// What is written: under this id; by a shared id alone, over the newest handoff that carries
+    /// it, or under that id where there is none.
+    pub ask: Ask,
+    /// The other side's id.
+    pub shared_id: SharedId,
+    /// The object, byte for byte; [`crate::domain::data::check`] has passed it.
+    pub data: String,
+    /// The status it names; told by `data` when it names none.
+    pub status: Option<Status>,
+    /// Its life in seconds, within the limits.
+    pub ttl_seconds: Option<u32>,
+    /// What must be there.
+    pub precondition: Precondition,
+}
+
+/// A change of what is there, checked.
+#[derive(Debug)]
+pub struct Patch {
+    /// What is changed: what a read would find.
+    pub ask: Ask,
+    /// The other side's id.
+    pub shared_id: SharedId,
+    /// The JSON Merge Patch of `data`; [`crate::domain::data::check`] has passed it.
+    pub data: Option<String>,
+    /// The status it names.
+    pub status: Option<Status>,
+    /// What must be there.
+    pub precondition: Precondition,
+}
+
+/// What a write says of the other side's id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SharedId {
+    /// Nothing: the one that is there stays, so that a later write by an agent that does not know
+    /// it does not cut the other side off.
+    #[default]
+    Keep,
+    /// That there is none.
+    Clear,
+    /// That it is this.
+    Set(HandoffId),
+}
+
+impl SharedId {
+    fn over(&self, there: Option<&Handoff>) -> Option<HandoffId> {
+        match self {
+            Self::Keep => there.and_then(|there| there.heading.shared_id.clone()),
+            Self::Clear => None,
+            Self::Set(id) => Some(id.clone()),
+        }
+    }
+}
+
+/// `If-Match` and `If-None-Match` of a write.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Precondition {
+    /// None given.
+    #[default]
+    None,
+    /// `If-None-Match: *`: nothing may be there.
+    Absent,
+    /// `If-Match: *`: something must be there.
+    Exists,
+    /// `If-Match: "r1", "r2"`: one of these revisions must be there.
+    OneOf(Vec<u64>),
+}
+
+impl Precondition {
+    pub(super) fn check(&self, found: Option<u64>) -> Result<(), ServiceError> {
+        let holds = match self {
+            Self::None => true,
+            Self::Absent => found.is_none(),
+            Self::Exists => found.is_some(),
+            Self::OneOf(revisions) => found.is_some_and(|found| revisions.contains(&found)),
+        };
+        if holds { Ok(()) } else { Err(ServiceError::Precondition(found)) }
+    }
+}
+
+/// What a write did.
+#[derive(Debug)]
+pub struct Stored {
+    /// The handoff as it is now.
+    pub handoff: Arc<Handoff>,
+    /// Nothing was there before.
+    pub created: bool,
+    /// The content is other than before; otherwise only its life was renewed.
+    pub changed: bool,
+}
+
+impl Handoffs {
+    /// Stores or replaces the handoff of a call. The same content again keeps its revision and
+    /// renews its life, so a writer may repeat what it is not sure of.
+    pub async fn write(&self, who: &Principal, write: Write) -> Result<Stored, ServiceError> {
+        let account = require(who, Scope::HandoffWrite, write.ask.account.as_ref())?;
+        let project = write.ask.project.clone().unwrap_or_default();
+        if !who.projects.include(&project) {
+            return Err(ServiceError::ForeignProject(project));
+        }
+        let id = match write.ask.by.clone() {
+            By::Id(id) => id,
+            By::SharedId(id) => self.written_by_shared_id(who, &account, &project, id).await?,
+        };
+        let key = names::handoff(&account, &id);
+        let mut heading = Heading {
+            id,
+            account,
+            project,
+            shared_id: None,
+            status: write.status.unwrap_or_else(|| Status::told_by(&write.data)),
+            ttl_seconds: write.ttl_seconds.unwrap_or(self.limits.default_ttl_seconds),
+        };
+        let mut found = self.records.get(&key).await?.live();
+        for _ in 0..RACES {
+            let there = found.as_deref();
+            if there.is_some_and(|there| there.heading.project != heading.project) {
+                return Err(ServiceError::HeldByOtherProject);
+            }
+            write.precondition.check(there.map(|there| there.revision))?;
+            heading.shared_id = write.shared_id.over(there);
+            match self.put_over(there, &key, &heading, &write.data).await? {
+                Some(stored) => return Ok(stored),
+                None => found = self.records.load(&key).await?.live(),
+            }
+        }
+        Err(ServiceError::Contended)
+    }
+
+    /// The id of what is written by a shared id alone.
+    async fn written_by_shared_id(
+        &self,
+        who: &Principal,
+        account: &AccountId,
+        project: &ProjectId,
+        shared_id: HandoffId,
+    ) -> Result<HandoffId, ServiceError> {
+        match self.find_sharing(who, account, Some(project), &shared_id).await {
+            Ok(read) => Ok(read.handoff.heading.id.clone()),
+            Err(ServiceError::NoHandoff(_)) => Ok(shared_id),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Changes members of a handoff's `data`, and leaves the others byte for byte. Its time to live
+    /// stays what it was, and begins anew.
+    pub async fn patch(&self, who: &Principal, patch: Patch) -> Result<Stored, ServiceError> {
+        let account = self.admit(who, Scope::HandoffWrite, &patch.ask)?;
+        let found = self.find(who, &account, &patch.ask).await;
+        let mut there = self.conclude(who, &account, &patch.ask, found)?.handoff;
+        let (project, key) =
+            (there.heading.project.clone(), names::handoff(&account, &there.heading.id));
+        for _ in 0..RACES {
+            if there.heading.project != project {
+                return Err(Miss::of(Missing::InOtherProject).into());
+            }
+            patch.precondition.check(Some(there.revision))?;
+            let (heading, data) = self.patched(&there, &patch)?;
+            if let Some(stored) = self.put_over(Some(&there), &key, &heading, &data).await? {
+                return Ok(stored);
+            }
+            there = match self.records.load(&key).await? {
+                Found::Live(now) => now,
+                Found::Gone(how) => return Err(Miss::of(how.into()).into()),
+                Found::Never => return Err(Miss::of(Missing::NeverWritten).into()),
+            };
+        }
+        Err(ServiceError::Contended)
+    }
+
+    fn patched(&self, there: &Handoff, patch: &Patch) -> Result<(Heading, String), ServiceError> {
+        let before = std::str::from_utf8(there.data()).unwrap_or_default();
+        let merged = patch.data.as_deref().and_then(|data| merge(before, data));
+        let data = merged.unwrap_or_else(|| before.to_owned());
+        if data.len() > self.limits.max_data_bytes.max(before.len()) {
+            return Err(ServiceError::TooLarge(self.limits.max_data_bytes));
+        }
+        // What `data` tells counts where the patch changed what it tells.
+        let told = Status::told_by(&data);
+        let is_told_anew = told != Status::told_by(before);
+        let status = if is_told_anew { told } else { there.heading.status };
+        let heading = Heading {
+            shared_id: patch.shared_id.over(Some(there)),
+            status: patch.status.unwrap_or(status),
+            ..there.heading.clone()
+        };
+        Ok((heading, data))
+    }
+
+    /// Writes over `there`; `None` when something else is there by now.
+    async fn put_over(
+        &self,
+        there: Option<&Handoff>,
+        key: &[u8],
+        heading: &Heading,
+        data: &str,
+    ) -> Result<Option<Stored>, ServiceError> {
+        let changed = !there.is_some_and(|there| there.holds(heading, data));
+        let (expect, change) = match there.map(|there| there.revision) {
+            None => (Expect::Absent, Change::Content),
+            Some(revision) if changed => (Expect::Revision(revision), Change::Content),
+            Some(revision) => (Expect::Revision(revision), Change::Lifetime),
+        };
+        let now = self.clock.now();
+        let life = Duration::from_secs(u64::from(heading.ttl_seconds));
+        let handoff = Handoff::new(heading.clone(), data, 0, now.plus(life));
+        match self.records.put(key.to_vec(), handoff, expect, change).await? {
+            Written::Done(handoff) => {
+                let created = there.is_none();
+                if created {
+                    self.recent.note(heading, now);
+                }
+                Ok(Some(Stored { handoff, created, changed }))
+            }
+            Written::Conflict => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What everything is called in the store: keys of records, keys of index sets, and what sets list.
+//!
+//! A prefix tells kinds apart, a NUL parts that may be of any length; no id holds one, so no two
+//! accounts and no two kinds ever meet.
+
+use crate::domain::account::AccountId;
+use crate::domain::account::ProjectId;
+use crate::domain::handoff_id::HandoffId;
+use crate::store::kv::newest_first;
+
+/// The key of a handoff.
+pub fn handoff(account: &AccountId, id: &HandoffId) -> Vec<u8> {
+    joined(b"h\0", account, id)
+}
+
+/// The set of the handoffs that carry a shared id, newest first; it lists their ids.
+pub fn handoffs_sharing(account: &AccountId, shared_id: &HandoffId) -> Vec<u8> {
+    joined(b"hs\0", account, shared_id)
+}
+
+/// The set of an account's handoffs, newest first; it lists [`handoff_listed`].
+pub fn handoffs_of(account: &AccountId) -> Vec<u8> {
+    [b"hl\0", account.as_str().as_bytes()].concat()
+}
+
+/// As what [`handoffs_of`] lists a handoff: with its project, so that a listing of one project
+/// need not open the records of others.
+pub fn handoff_listed(project: &ProjectId, id: &HandoffId) -> Vec<u8> {
+    [project.as_str().as_bytes(), b"\0", id.as_str().as_bytes()].concat()
+}
+
+/// Revision, project and id of what [`handoffs_of`] lists.
+pub fn read_listed(listed: &[u8]) -> Option<(u64, ProjectId, HandoffId)> {
+    let (revision, name) = newest_first(listed)?;
+    let (project, id) = std::str::from_utf8(name).ok()?.split_once('\0')?;
+    Some((revision, project.parse().ok()?, id.parse().ok()?))
+}
+
+/// The key of a handoff's aliases.
+pub fn aliases(account: &AccountId, id: &HandoffId) -> Vec<u8> {
+    joined(b"a\0", account, id)
+}
+
+/// The set of the handoffs that an alias names, one at most; it lists their ids.
+pub fn handoffs_named(account: &AccountId, alias: &HandoffId) -> Vec<u8> {
+    joined(b"al\0", account, alias)
+}
+
+/// The key of an API key.
+pub fn api_key(id: &str) -> Vec<u8> {
+    [b"k\0", id.as_bytes()].concat()
+}
+
+/// The set of an account's API keys; the empty account stands for all accounts.
+pub fn api_keys_of(account: Option<&AccountId>) -> Vec<u8> {
+    [b"ks\0", account.map_or("", AccountId::as_str).as_bytes()].concat()
+}
+
+fn joined(prefix: &[u8], account: &AccountId, id: &HandoffId) -> Vec<u8> {
+    [prefix, account.as_str().as_bytes(), b"\0", id.as_str().as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::kv::Member;
+    use crate::store::kv::Order;
+
+    #[test]
+    fn keys_of_different_accounts_and_kinds_never_meet() {
+        let account = |name: &str| name.parse::<AccountId>().unwrap();
+        let id = |text: &str| text.parse::<HandoffId>().unwrap();
+        assert_ne!(handoff(&account("a"), &id("bc")), handoff(&account("ab"), &id("c")));
+        assert_ne!(handoff(&account("a"), &id("b")), aliases(&account("a"), &id("b")));
+        assert_ne!(api_keys_of(Some(&account("a"))), api_keys_of(None));
+    }
+
+    #[test]
+    fn what_is_listed_reads_back() {
+        let (project, id) = ("p.1".parse().unwrap(), "CA1".parse().unwrap());
+        let (set, name) = (Vec::new(), handoff_listed(&project, &id));
+        let place = Member { set, name, order: Order::NewestFirst }.place(7);
+        assert_eq!(read_listed(&place.name), Some((7, project, id)));
+        assert_eq!(read_listed(b"short"), None);
+        assert_eq!(read_listed(&[0; 20]), None);
+    }
+}
