@@ -12,7 +12,7 @@
 //! | [`app`] | builds everything once and runs it; the only room that knows all others |
 //! | [`http`] | connections, routes, the gate, answers and refusals |
 //! | [`service`] | use cases; each asks first who is asking |
-//! | [`auth`] | doors: a credential in, a principal out |
+//! | [`auth`] | doors: a credential in, a principal out; how fast it may ask |
 //! | [`store`] | bytes that survive a restart: engines, seal, records, L1 |
 //! | [`telemetry`] | logs, metrics, the only maker of outbound clients |
 //! | [`config`] | settings as plain, checked data |
@@ -21,15 +21,17 @@
 //! # Life of a request
 //!
 //! [`http::connection`] (every wait ends) → [`http::edge`] (correlation id, a place in flight, no
-//! compressed bodies) → [`http::gate`] (who is asking, before the body is read) → a handler of ten
-//! lines → [`service::handoffs`] (may they?) → [`store::records`] (memory, then the engine, sealed) →
+//! compressed bodies) → [`http::gate`] (who is asking, before the body is read) → [`auth::rates`] (not
+//! too fast) → a handler of ten lines → [`service::handoffs`] (may they?) → [`store::records`] (memory, then the engine, sealed) →
 //! back through the edge: envelope, headers, metrics, one access line.
+//!
+//! A read that waits registers with [`store::watch`], looks, and sleeps until a write rings.
 //!
 //! # Life of a start
 //!
 //! Arguments → [`config::Settings`] (all faults in one report, exit 64) → the listener → the keys
 //! ([`app::first_start`]) → the store, which must open under them → services → workers. On SIGTERM
-//! `/readyz` turns 503 while requests are still taken; then in-flight requests finish, queued writes
+//! `/readyz` turns 503 while requests are still taken, and readers who wait are answered at once; then in-flight requests finish, queued writes
 //! are committed, and it exits 0.
 #![cfg_attr(test, allow(clippy::pedantic, clippy::string_slice, reason = "tests say it plainly"))]
 

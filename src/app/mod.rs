@@ -31,7 +31,6 @@ use crate::app::first_start::Keys as StartKeys;
 use crate::app::first_start::NoKeys;
 use crate::app::shutdown::Stop;
 use crate::auth::api_key::KeyDoor;
-use crate::auth::rates::Rate;
 use crate::auth::rates::Rates;
 use crate::config::Settings;
 use crate::config::StoreKind;
@@ -43,8 +42,8 @@ use crate::http::connection::Watched;
 use crate::http::edge;
 use crate::http::edge::Edge;
 use crate::http::health::Readiness;
+use crate::http::load::Bound;
 use crate::http::load::Load;
-use crate::http::load::Room;
 use crate::http::routes;
 use crate::http::span::RootSpan;
 use crate::service::handoffs::Handoffs;
@@ -73,6 +72,9 @@ const BACKLOG: i32 = 2048;
 // Memory for keys in use; a key takes a kilobyte.
 const KEYS_L1_BYTES: u64 = 8 << 20;
 const ALIASES_L1_BYTES: u64 = 8 << 20;
+// Threads that read the store's file. More would only wait for the same disk, each with its stack;
+// tokio would start 512.
+const READERS_A_WORKER: usize = 16;
 // What in-flight requests may still take once the listener is closed; they have their own deadline.
 const FINISH: Duration = Duration::from_secs(10);
 
@@ -138,9 +140,8 @@ impl App {
         };
         let keys = Records::<StoredKey>::new(store.clone(), KEYS_L1_BYTES, metrics.look_ups("key"));
         let keys = Arc::new(keys);
-        let (requests, misses) = (settings.requests, settings.misses);
-        let rates = Rates::new(Rate::of(requests.0, requests.1), Rate::of(misses.0, misses.1));
-        let rates = Arc::new(rates);
+        let (requests, misses) = (settings.rate_requests, settings.rate_misses);
+        let rates = Arc::new(Rates::new(requests, misses, clock.clone()));
         let admin = KeyHash::of(start_keys.admin_key.expose_secret());
         let edge = Edge {
             limits: settings.edge.clone(),
@@ -149,8 +150,8 @@ impl App {
             access: AccessLog::new(log, &seal.derive(b"baton access log ids")?),
             clock: clock.clone(),
             load: Load {
-                in_flight: Room::new(settings.edge.max_in_flight, metrics.in_flight.clone()),
-                waiting: Room::new(settings.edge.max_waiting, metrics.waiting.clone()),
+                in_flight: Bound::new(settings.edge.max_in_flight, metrics.in_flight.clone()),
+                waiting: Bound::new(settings.edge.max_waiting, metrics.waiting.clone()),
             },
             rates: Arc::clone(&rates),
         };
@@ -216,6 +217,7 @@ impl App {
         let builder = ServerBuilder::new()
             .workers(limits.workers)
             .max_concurrent_connections((connections(&limits) / limits.workers).max(1))
+            .worker_max_blocking_threads(READERS_A_WORKER)
             .shutdown_timeout(FINISH.as_secs())
             .disable_signals();
         let shutdown = builder.graceful_shutdown_signal();

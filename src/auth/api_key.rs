@@ -8,6 +8,7 @@ use crate::domain::api_key::ApiKey;
 use crate::domain::api_key::KeyHash;
 use crate::domain::api_key::claimed_id;
 use crate::domain::clock::Clock;
+use crate::domain::clock::Timestamp;
 use crate::domain::principal::Principal;
 use crate::store::kv::StoreError;
 use crate::store::names;
@@ -41,6 +42,17 @@ impl KeyDoor {
     /// A door that knows `keys` and the admin key by its hash.
     pub fn new(keys: Arc<Records<StoredKey>>, admin: KeyHash, clock: Clock) -> Self {
         Self { keys, admin, admin_principal: Arc::new(Principal::admin()), clock }
+    }
+
+    /// Whether a credential that was admitted still is: asked after a wait, for it may have been
+    /// revoked meanwhile, or have expired.
+    pub async fn is_good(&self, principal: &Principal) -> Result<bool, StoreError> {
+        if principal.name == self.admin_principal.name {
+            return Ok(true);
+        }
+        let stored = self.keys.get(&names::api_key(&principal.name)).await?.live();
+        let end = stored.map(|stored| stored.principal.expires_at.unwrap_or(Timestamp::NEVER));
+        Ok(end.is_some_and(|end| end > self.clock.now()))
     }
 
     /// Who presents `text`. A revoked key stops opening with the answer to its revocation; on the
@@ -89,7 +101,7 @@ mod tests {
     const ADMIN: &str = "an admin key of more than 32 characters";
 
     async fn door_with(expires_in: Option<u64>) -> (KeyDoor, ApiKey, Clock) {
-        let clock = Clock::fixed(crate::domain::clock::Timestamp::from_micros(1));
+        let clock = Clock::fixed(Timestamp::from_micros(1));
         let seal = Seal::new(vec![vec![1; KEY_BYTES].into()]).unwrap();
         let kv = Arc::new(Memory::new(clock.clone()));
         let (seal, watchers) = (Arc::new(seal), Arc::default());

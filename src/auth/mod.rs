@@ -1,4 +1,5 @@
-//! Doors: a credential comes in, a [`crate::domain::principal::Principal`] comes out, or nobody.
+//! Doors: a credential comes in, a [`crate::domain::principal::Principal`] comes out, or nobody; and
+//! how fast a credential may ask.
 
 pub mod api_key;
 pub mod rates;

@@ -6,36 +6,23 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::hash::Hash;
 use std::hash::RandomState;
-use std::num::NonZeroU32;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use std::time::Instant;
 
-use governor::DefaultKeyedRateLimiter;
 use governor::Quota;
+use governor::RateLimiter;
 use governor::clock::Clock as _;
-use governor::clock::DefaultClock;
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::keyed::DashMapStateStore;
 use thiserror::Error;
 
-/// So many a second in the long run, and so many at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// In the long run.
-    pub per_second: NonZeroU32,
-    /// At once, after a pause.
-    pub burst: NonZeroU32,
-}
-
-impl Rate {
-    /// `None` when either is 0: no limit.
-    pub fn of(per_second: u32, burst: u32) -> Option<Self> {
-        Some(Self { per_second: NonZeroU32::new(per_second)?, burst: NonZeroU32::new(burst)? })
-    }
-}
+use crate::config::Rate;
+use crate::domain::clock::Clock;
 
 /// Asked too fast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -50,6 +37,8 @@ pub enum TooFast {
 
 // Ids that were missed lately. A slot that another id took is forgotten, and counts anew.
 const REMEMBERED: usize = 1 << 16;
+// Nobody is held back for longer.
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// The limits of every credential, by its name.
 #[derive(Debug)]
@@ -58,37 +47,58 @@ pub struct Rates {
     misses: Option<Limiter>,
     missed: Box<[AtomicU64]>,
     // Who has missed too much, until when; and how many they are, so that a read need not look.
-    held_back: Mutex<HashMap<String, Instant>>,
+    held_back: Mutex<HashMap<String, Duration>>,
     held_back_count: AtomicUsize,
     hasher: RandomState,
+    clock: Clock,
 }
 
+/// Time as governor asks for it: ours, so that a test can hold it still.
+#[derive(Clone, Debug)]
+struct Ticks(Clock);
+
+impl governor::clock::Clock for Ticks {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        self.0.running().into()
+    }
+}
+
+type Spent = RateLimiter<String, DashMapStateStore<String>, Ticks, NoOpMiddleware<Nanos>>;
+
 #[derive(Debug)]
-struct Limiter(DefaultKeyedRateLimiter<String>);
+struct Limiter {
+    spent: Spent,
+    clock: Ticks,
+    period: Duration,
+}
 
 impl Limiter {
-    fn new(rate: Rate) -> Self {
+    fn new(rate: Rate, clock: &Clock) -> Self {
         let quota = Quota::per_second(rate.per_second).allow_burst(rate.burst);
-        Self(DefaultKeyedRateLimiter::keyed(quota))
+        let clock = Ticks(clock.clone());
+        let spent = RateLimiter::new(quota, DashMapStateStore::default(), clock.clone());
+        Self { spent, clock, period: quota.replenish_interval() }
     }
 
     /// Takes one; else how long until there is one.
     fn take(&self, name: &String) -> Result<(), Duration> {
-        let now = || DefaultClock::default().now();
-        self.0.check_key(name).map_err(|until| until.wait_time_from(now()))
+        self.spent.check_key(name).map_err(|until| until.wait_time_from(self.clock.now()))
     }
 }
 
 impl Rates {
     /// Limits on requests and on different ids that are not there; `None` is no limit.
-    pub fn new(requests: Option<Rate>, misses: Option<Rate>) -> Self {
+    pub fn new(requests: Option<Rate>, misses: Option<Rate>, clock: Clock) -> Self {
         Self {
-            requests: requests.map(Limiter::new),
-            misses: misses.map(Limiter::new),
+            requests: requests.map(|rate| Limiter::new(rate, &clock)),
+            misses: misses.map(|rate| Limiter::new(rate, &clock)),
             missed: (0..REMEMBERED).map(|_| AtomicU64::new(0)).collect(),
             held_back: Mutex::default(),
             held_back_count: AtomicUsize::new(0),
             hasher: RandomState::new(),
+            clock,
         }
     }
 
@@ -106,7 +116,7 @@ impl Rates {
         }
         let mut held_back = self.held_back.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(until) = held_back.get(name) else { return Ok(()) };
-        let wait = until.saturating_duration_since(Instant::now());
+        let wait = until.saturating_sub(self.clock.running());
         if wait.is_zero() {
             held_back.remove(name);
             self.held_back_count.store(held_back.len(), Ordering::Relaxed);
@@ -122,10 +132,15 @@ impl Rates {
             return Ok(());
         }
         let Err(wait) = limiter.take(name) else { return Ok(()) };
+        let now = self.clock.running();
         let mut held_back = self.held_back.lock().unwrap_or_else(PoisonError::into_inner);
-        held_back.insert(name.clone(), Instant::now() + wait);
+        held_back.retain(|_, until| *until > now);
+        // Those who guessed at once, before any of them was held back, pay for each guess.
+        let until = held_back.get(name).map_or(now + wait, |until| *until + limiter.period);
+        let until = until.min(now + LONGEST);
+        held_back.insert(name.clone(), until);
         self.held_back_count.store(held_back.len(), Ordering::Relaxed);
-        Err(TooFast::Misses(wait))
+        Err(TooFast::Misses(until.saturating_sub(now)))
     }
 
     fn is_remembered(&self, name: &str, id: impl Hash) -> bool {
@@ -138,44 +153,74 @@ impl Rates {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::num::NonZeroU32;
 
-    fn rates(requests: u32, misses: u32) -> Rates {
-        Rates::new(Rate::of(1, requests), Rate::of(1, misses))
+    use super::*;
+    use crate::domain::clock::Timestamp;
+
+    fn rates(requests: u32, misses: u32) -> (Rates, Clock) {
+        let clock = Clock::fixed(Timestamp::from_micros(1_000_000));
+        let rate = |burst| {
+            let per_second = NonZeroU32::MIN;
+            NonZeroU32::new(burst).map(|burst| Rate { per_second, burst })
+        };
+        (Rates::new(rate(requests), rate(misses), clock.clone()), clock)
     }
+
+    const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
     fn a_burst_is_taken_and_what_comes_after_is_told_when_to_come_back() {
-        let rates = rates(3, 0);
+        let (rates, clock) = rates(3, 0);
         let (one, other) = ("one".to_owned(), "other".to_owned());
         for _ in 0..3 {
             rates.request(&one).unwrap();
         }
-        let Err(TooFast::Requests(wait)) = rates.request(&one) else { panic!("taken") };
-        assert!(wait <= Duration::from_secs(1) && !wait.is_zero(), "{wait:?}");
+        assert_eq!(rates.request(&one), Err(TooFast::Requests(SECOND)));
         rates.request(&other).unwrap();
+        clock.advance(SECOND);
+        rates.request(&one).unwrap();
+        assert_eq!(rates.request(&one), Err(TooFast::Requests(SECOND)));
     }
 
     #[test]
     fn only_different_ids_count_as_misses_and_too_many_of_them_hold_back_every_look() {
-        let rates = rates(0, 2);
+        let (rates, clock) = rates(0, 2);
         let (one, other) = ("one".to_owned(), "other".to_owned());
         for _ in 0..9 {
             rates.missed(&one, "a").unwrap();
         }
         rates.missed(&one, "b").unwrap();
         rates.may_look(&one).unwrap();
-        assert!(matches!(rates.missed(&one, "c"), Err(TooFast::Misses(_))));
-        assert!(matches!(rates.may_look(&one), Err(TooFast::Misses(_))));
+        assert_eq!(rates.missed(&one, "c"), Err(TooFast::Misses(SECOND)));
+        assert_eq!(rates.may_look(&one), Err(TooFast::Misses(SECOND)));
         rates.may_look(&other).unwrap();
         rates.missed(&other, "a").unwrap();
-        std::thread::sleep(Duration::from_millis(1001));
+        clock.advance(SECOND);
         rates.may_look(&one).unwrap();
     }
 
     #[test]
+    fn guesses_that_were_under_way_together_are_paid_for_one_by_one() {
+        let (rates, clock) = rates(0, 1);
+        let one = "one".to_owned();
+        rates.missed(&one, 0).unwrap();
+        for guess in 1..=5_u32 {
+            assert_eq!(rates.missed(&one, guess), Err(TooFast::Misses(SECOND * guess)));
+        }
+        clock.advance(SECOND * 4);
+        assert_eq!(rates.may_look(&one), Err(TooFast::Misses(SECOND)));
+        clock.advance(SECOND);
+        rates.may_look(&one).unwrap();
+        for guess in 10..2000 {
+            let _ = rates.missed(&one, guess);
+        }
+        assert_eq!(rates.may_look(&one), Err(TooFast::Misses(LONGEST)));
+    }
+
+    #[test]
     fn no_limit_is_none() {
-        let rates = rates(0, 0);
+        let (rates, _) = rates(0, 0);
         let one = "one".to_owned();
         for id in 0..1000 {
             rates.request(&one).unwrap();

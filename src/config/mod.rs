@@ -8,6 +8,7 @@ pub mod secret;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -52,10 +53,19 @@ pub struct Settings {
     pub default_ttl_seconds: u32,
     /// How it deals with connections and load.
     pub edge: Edge,
-    /// Requests of one key: a second, and at once. 0: no limit.
-    pub requests: (u32, u32),
-    /// Different ids that one key misses: a second, and at once. 0: no limit.
-    pub misses: (u32, u32),
+    /// Requests of one key, if they are limited.
+    pub rate_requests: Option<Rate>,
+    /// Different ids that one key asks for and misses, if they are limited.
+    pub rate_misses: Option<Rate>,
+}
+
+/// So many a second in the long run, and so many at once after a pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// In the long run.
+    pub per_second: NonZeroU32,
+    /// At once.
+    pub burst: NonZeroU32,
 }
 
 /// Limits on connections, requests and time.
@@ -138,12 +148,9 @@ impl Settings {
             u64::from(MAX_TTL_SECONDS),
         );
         let edge = Edge::read(raw, faults);
-        let requests = faults.rate("BATON_RATE_REQUESTS", &raw.rate_requests);
-        let burst = faults.rate("BATON_RATE_REQUESTS_BURST", &raw.rate_requests_burst);
-        let requests = requests.zip(burst);
-        let misses = faults.rate("BATON_RATE_MISSES", &raw.rate_misses);
-        let burst = faults.rate("BATON_RATE_MISSES_BURST", &raw.rate_misses_burst);
-        let misses = misses.zip(burst);
+        let requests =
+            faults.rate("BATON_RATE_REQUESTS", &raw.rate_requests, &raw.rate_requests_burst);
+        let misses = faults.rate("BATON_RATE_MISSES", &raw.rate_misses, &raw.rate_misses_burst);
         Some(Self {
             listen: listen?,
             data_dir: PathBuf::from(&raw.data_dir),
@@ -157,8 +164,8 @@ impl Settings {
             drain: Duration::from_secs(drain?),
             default_ttl_seconds: u32::try_from(ttl?).ok()?,
             edge: edge?,
-            requests: requests?,
-            misses: misses?,
+            rate_requests: requests?,
+            rate_misses: misses?,
         })
     }
 }
@@ -207,9 +214,16 @@ impl Faults {
         }
     }
 
-    fn rate(&mut self, name: &str, text: &str) -> Option<u32> {
-        // Governor reckons in nanoseconds: beyond a thousand million a second there are none.
-        self.number(name, text, 0, 1_000_000_000).and_then(|rate| u32::try_from(rate).ok())
+    /// A rate and its burst; `Some(None)` is no limit, by a rate of 0. A burst of 0 is a fault: it
+    /// might be meant as the strictest limit, and there is none that is not a refusal of all.
+    #[expect(clippy::option_option, reason = "no limit is a setting, a fault is none")]
+    fn rate(&mut self, name: &str, rate: &str, burst: &str) -> Option<Option<Rate>> {
+        // Beyond a thousand million a second there are no nanoseconds between two.
+        let rate = self.number(name, rate, 0, 1_000_000_000);
+        let burst = self.number(&format!("{name}_BURST"), burst, 1, 1_000_000_000);
+        let number = |number: u64| u32::try_from(number).ok().map(NonZeroU32::new);
+        let (per_second, burst) = (number(rate?)?, number(burst?)?);
+        Some(per_second.zip(burst).map(|(per_second, burst)| Rate { per_second, burst }))
     }
 
     fn millis(&mut self, name: &str, text: &str) -> Option<Duration> {

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::domain::account::AccountId;
+use crate::domain::account::ProjectId;
 use crate::domain::handoff_id::HandoffId;
 
 /// Most aliases of one handoff.
@@ -17,14 +18,16 @@ pub struct Aliases {
     pub id: HandoffId,
     /// Whose it is.
     pub account: AccountId,
+    /// Which project's it is.
+    pub project: ProjectId,
     /// Its further ids; at most [`MAX_ALIASES`], each once.
     pub aliases: Vec<HandoffId>,
 }
 
 impl Aliases {
     /// No aliases yet.
-    pub fn none(account: AccountId, id: HandoffId) -> Self {
-        Self { id, account, aliases: Vec::new() }
+    pub fn none(account: AccountId, project: ProjectId, id: HandoffId) -> Self {
+        Self { id, account, project, aliases: Vec::new() }
     }
 
     /// The same with `more`, each once; `None` when there would be too many.
@@ -47,7 +50,8 @@ mod tests {
     #[test]
     fn eight_different_aliases_are_taken_and_a_ninth_is_not() {
         let ids = |n: usize| (0..n).map(|i| format!("a{i}").parse().unwrap()).collect::<Vec<_>>();
-        let none = Aliases::none(AccountId::default(), "CA1".parse().unwrap());
+        let none =
+            Aliases::none(AccountId::default(), ProjectId::default(), "CA1".parse().unwrap());
         let eight = none.with(&ids(8)).unwrap();
         assert_eq!(eight.aliases, ids(8));
         assert_eq!(eight.with(&ids(8)), Some(eight.clone()));

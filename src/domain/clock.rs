@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use std::time::Instant;
 use std::time::UNIX_EPOCH;
 
 /// A moment: microseconds since 1970-01-01T00:00:00Z. Prints as RFC 3339 with microseconds.
@@ -78,6 +80,15 @@ impl Clock {
         Timestamp(since.map_or(0, |d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX)))
     }
 
+    /// How long this clock has run: never goes back, whatever happens to the time of day.
+    pub fn running(&self) -> Duration {
+        static STARTED: OnceLock<Instant> = OnceLock::new();
+        match &self.0 {
+            Some(held) => Duration::from_micros(held.load(Ordering::SeqCst)),
+            None => STARTED.get_or_init(Instant::now).elapsed(),
+        }
+    }
+
     /// Moves a fixed clock forward; a system clock is not moved.
     pub fn advance(&self, by: Duration) {
         if let Some(held) = &self.0 {
@@ -105,5 +116,7 @@ mod tests {
         assert_eq!(clock.now(), clock.now());
         clock.advance(Duration::from_secs(1));
         assert_eq!(clock.now().micros(), 1_000_007);
+        assert_eq!(clock.running(), Duration::from_micros(1_000_007));
+        assert!(Clock::system().running() <= Clock::system().running());
     }
 }

@@ -1,12 +1,13 @@
 //! The edge: what happens to every request, once, before and after its handler.
 //!
-//! In order: a correlation id; a place among the requests in flight, or 503 at once (probes are
-//! exempt); no compressed bodies; the gate; the handler, within its deadline; one envelope for every
-//! refusal; headers, metrics and the access line.
+//! In order: a correlation id; leave to be in flight, or 503 at once (probes are exempt; a reader who
+//! begins to wait gives it back); no compressed bodies; the gate; the key's rate; its scope; the
+//! handler, within its deadline; one envelope for every refusal; headers, metrics and the access line.
 
 use std::future::Future;
 use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use actix_web::error::InternalError;
 use actix_web::http::ConnectionType;
 use actix_web::http::Method;
 use actix_web::http::header;
+use actix_web::http::header::HeaderMap;
 use actix_web::http::header::HeaderName;
 use actix_web::http::header::HeaderValue;
 use actix_web::middleware::Next;
@@ -33,6 +35,8 @@ use crate::auth::api_key::KeyDoor;
 use crate::auth::rates::Rates;
 use crate::config;
 use crate::domain::clock::Clock;
+use crate::domain::principal::Principal;
+use crate::domain::principal::Scope;
 use crate::http::access::AccessLog;
 use crate::http::access::Happened;
 use crate::http::connection::Connection;
@@ -70,8 +74,16 @@ pub struct Edge {
     pub rates: Arc<Rates>,
 }
 
-/// The middleware around everything.
-pub async fn around(
+/// The middleware around everything. Boxed, so that a connection without a request has no room for
+/// one: actix keeps what we answer with inline, twice.
+pub fn around(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Pin<Box<dyn Future<Output = Result<ServiceResponse<BoxBody>, Error>>>> {
+    Box::pin(serve(request, next))
+}
+
+async fn serve(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
@@ -100,7 +112,7 @@ pub async fn around(
         Err((_, answer)) => answer,
     };
     finish(answer, &state);
-    state.place.take();
+    state.permit.take();
     match &connection {
         Some(connection)
             if !goes_on || (is_chunked && refused.is_some()) || connection.is_flooded() =>
@@ -129,11 +141,11 @@ impl Edge {
         &self,
         route: Option<&'static routes::Route>,
         state: &RequestState,
-        request: ServiceRequest,
+        mut request: ServiceRequest,
         next: Next<BoxBody>,
     ) -> Result<ServiceResponse<BoxBody>, Error> {
         if !route.is_some_and(|route| route.probe) {
-            state.place.replace(Some(self.load.in_flight.enter().ok_or_else(overloaded)?));
+            state.permit.replace(Some(self.load.in_flight.enter().ok_or_else(overloaded)?));
         }
         refuse_encodings(&request)?;
         // actix matches decoded paths (`/metric%73`) and the table raw ones: what is not in the
@@ -141,15 +153,18 @@ impl Edge {
         let route = route.ok_or_else(routes::path_not_found)?;
         let needs = route.needs(request.method());
         let scope = needs.ok_or_else(|| routes::method_not_allowed(route, request.method()))?;
-        let work = async {
+        let work = pin!(async {
             if let Some(principal) = gate::admit(route.door, &self.keys, &request).await? {
                 // Set once, here; a request has one state.
                 let principal = state.principal.get_or_init(|| principal);
                 self.rates.request(&principal.name).map_err(ApiError::from)?;
                 gate::holds(principal, scope)?;
+                if scope == Some(Scope::HandoffRead) && may_wait(principal, &request) {
+                    slim(&mut request);
+                }
             }
             next.call(request).await
-        };
+        });
         match within(state, work).await {
             Ok(answered) => answered,
             Err(Stage::Body) => Err(body_too_slow().into()),
@@ -160,7 +175,13 @@ impl Edge {
     fn record(&self, state: &RequestState, happened: &Happened<'_>) {
         let Happened { method, route, status, code, took, .. } = *happened;
         self.metrics.answered.get_or_create(&Answered { route, method, status }).inc();
-        self.metrics.latency.get_or_create(&Route { route }).observe(took.as_secs_f64());
+        match state.waiting_since.get() {
+            // A wait is as long as its reader wished; it says nothing about this server's speed.
+            Some(since) => self.metrics.waited.observe(since.elapsed().as_secs_f64()),
+            None => {
+                self.metrics.latency.get_or_create(&Route { route }).observe(took.as_secs_f64());
+            }
+        }
         if let Some(code) = code {
             self.metrics.refused.get_or_create(&CodeLabel { code }).inc();
         }
@@ -169,9 +190,11 @@ impl Edge {
 }
 
 /// Runs `work` until the request's deadline. No timer is made when it is done at once, as a read
-/// from memory is.
-async fn within<T>(state: &RequestState, work: impl Future<Output = T>) -> Result<T, Stage> {
-    let mut work = pin!(work);
+/// from memory is. Pinned by the caller: moved in here, it would be kept room for twice.
+async fn within<T>(
+    state: &RequestState,
+    mut work: Pin<&mut impl Future<Output = T>>,
+) -> Result<T, Stage> {
     let mut timer = None;
     poll_fn(|cx| {
         if let Poll::Ready(output) = work.as_mut().poll(cx) {
@@ -248,6 +271,23 @@ fn refuse_encodings(request: &ServiceRequest) -> Result<(), ApiError> {
     .with(header::ACCEPT_ENCODING, "identity"))
 }
 
+/// Whether a read may come to wait. Too often yes does no harm.
+fn may_wait(principal: &Principal, request: &ServiceRequest) -> bool {
+    principal.read_defaults.wait > 0 || request.query_string().contains("wait=")
+}
+
+/// Leaves of a read's headers what is still asked for. Thousands may wait at once, and actix keeps
+/// room for 32 headers of four values each, 6 kB, as long as a request lasts.
+fn slim(request: &mut ServiceRequest) {
+    let mut kept = HeaderMap::with_capacity(0);
+    for name in [header::IF_NONE_MATCH, header::CONTENT_LENGTH] {
+        for value in request.headers().get_all(&name) {
+            kept.append(name.clone(), value.clone());
+        }
+    }
+    *request.headers_mut() = kept;
+}
+
 fn overloaded() -> ApiError {
     ApiError::new(Code::Overloaded, "More requests at once than this server takes. Try again")
 }
@@ -299,7 +339,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn work_that_takes_too_long_is_given_up_at_its_deadline() {
         let started = Instant::now();
-        let outcome = within(&state(2500), std::future::pending::<()>()).await;
+        let outcome = within(&state(2500), pin!(std::future::pending::<()>())).await;
         assert_eq!(outcome, Err(Stage::Work));
         assert_eq!(started.elapsed(), Duration::from_millis(2500));
     }
@@ -308,24 +348,24 @@ mod tests {
     async fn the_deadline_follows_what_is_waited_for() {
         let state = state(2500);
         let started = Instant::now();
-        let work = async {
+        let work = pin!(async {
             state.wait_for(Stage::Body, Duration::from_secs(5));
             tokio::time::sleep(Duration::from_secs(4)).await;
             state.wait_for(Stage::Work, Duration::from_millis(2500));
             std::future::pending::<()>().await;
-        };
+        });
         assert_eq!(within(&state, work).await, Err(Stage::Work));
         assert_eq!(started.elapsed(), Duration::from_millis(6500));
-        let slow_body = async {
+        let slow_body = pin!(async {
             state.wait_for(Stage::Body, Duration::from_secs(5));
             std::future::pending::<()>().await;
-        };
+        });
         assert_eq!(within(&state, slow_body).await, Err(Stage::Body));
     }
 
     #[tokio::test(start_paused = true)]
     async fn work_that_is_done_in_time_is_answered() {
-        let work = tokio::time::sleep(Duration::from_millis(2499));
+        let work = pin!(tokio::time::sleep(Duration::from_millis(2499)));
         assert_eq!(within(&state(2500), work).await, Ok(()));
     }
 }

@@ -88,12 +88,13 @@ impl Params {
         self.text(name)?.map(|text| text.parse().map_err(|why| invalid(name, why))).transpose()
     }
 
-    /// Which handoff it is about, by `shared_id` where both are given.
+    /// Which handoff it is about: by `shared_id` where there is one, and then `id` does not matter,
+    /// whatever it holds; a client may send both and leave empty the one it does not know.
     pub(super) fn ask(&self) -> Result<Ask, ApiError> {
-        let by = match (self.shared_id()?, self.id()?) {
-            (Some(shared_id), _) => By::SharedId(shared_id),
-            (None, Some(id)) => By::Id(id),
+        let by = match (self.text("shared_id")?, self.text("id")?) {
             (None, None) => return Err(missing_id()),
+            (None | Some(""), Some(_)) => By::Id(self.id()?.ok_or_else(missing_id)?),
+            (Some(_), _) => By::SharedId(self.shared_id()?.ok_or_else(missing_id)?),
         };
         self.about(by)
     }
@@ -127,8 +128,7 @@ impl Params {
     }
 
     fn handoff_id(&self, name: &str) -> Result<Option<HandoffId>, ApiError> {
-        let wrong = |why| ApiError::new(Code::InvalidId, format!("Parameter `{name}` {why}"));
-        self.text(name)?.map(|text| text.parse().map_err(wrong)).transpose()
+        self.text(name)?.map(|text| text.parse().map_err(|why| wrong_id(name, why))).transpose()
     }
 
     /// The account it names, in path or query.
@@ -176,6 +176,11 @@ impl Params {
 /// A parameter or body member that cannot be read.
 pub(super) fn invalid(name: &str, why: impl std::fmt::Display) -> ApiError {
     ApiError::new(Code::InvalidParameter, format!("`{name}` {why}"))
+}
+
+/// An id that cannot be one.
+pub(super) fn wrong_id(name: &str, why: impl std::fmt::Display) -> ApiError {
+    ApiError::new(Code::InvalidId, format!("Parameter `{name}` {why}"))
 }
 
 /// No id at all.

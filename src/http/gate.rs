@@ -151,7 +151,8 @@ pub fn missing() -> ApiError {
     )
 }
 
-fn unknown_key() -> ApiError {
+/// A credential that opens nothing.
+pub fn unknown_key() -> ApiError {
     ApiError::new(
         Code::InvalidKey,
         "This key opens nothing here: mistyped, revoked, or another server's. `baton key list` shows those there are",

@@ -10,6 +10,7 @@ use actix_web::http::header;
 use actix_web::http::header::HeaderName;
 use actix_web::web::Data;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::domain::handoff::Fits;
 use crate::domain::handoff::Handoff;
@@ -20,12 +21,14 @@ use crate::http::body::Members;
 use crate::http::conditional;
 use crate::http::edge::Edge;
 use crate::http::error::ApiError;
+use crate::http::error::Code;
 use crate::http::extract::Caller;
 use crate::http::extract::Params;
 use crate::http::extract::invalid;
 use crate::http::extract::missing_id;
+use crate::http::extract::wrong_id;
+use crate::http::gate;
 use crate::http::handoff_write;
-use crate::http::load::Place;
 use crate::http::request::RequestState;
 use crate::http::request::Stage;
 use crate::service::error::Miss;
@@ -35,6 +38,7 @@ use crate::service::handoffs::By;
 use crate::service::handoffs::Handoffs;
 use crate::service::handoffs::MatchedBy;
 use crate::service::handoffs::Patience;
+use crate::service::handoffs::Read;
 use crate::service::handoffs::Stored;
 
 const REVISION: HeaderName = HeaderName::from_static("x-handoff-revision");
@@ -45,18 +49,24 @@ const MISS: HeaderName = HeaderName::from_static("x-handoff-miss");
 
 /// Longest a read may wait, in seconds: Studio's Make HTTP Request gives up after ten.
 pub(super) const MAX_WAIT: u8 = 8;
+// What the last look of a wait may take, so that Studio's ten seconds are kept.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// How a read behaves, as its parameters say, and where they do not, its key's defaults.
 #[derive(Clone, Copy, Debug)]
-struct Manner {
-    patience: Patience,
+struct Options {
+    wait: Duration,
+    /// It waits because its key does, not because the request asks for it.
+    waits_by_default: bool,
+    min_revision: Option<u64>,
     miss_200: bool,
 }
 
-impl Manner {
+impl Options {
     fn of(caller: &Caller, params: &Params) -> Result<Self, ApiError> {
         let defaults = caller.0.read_defaults;
-        let wait = match params.text("wait")? {
+        let asked = params.text("wait")?;
+        let wait = match asked {
             None => defaults.wait,
             Some(text) => text.parse().ok().filter(|wait| *wait <= MAX_WAIT).ok_or_else(|| {
                 invalid("wait", format!("must be a whole number from 0 to {MAX_WAIT}, seconds"))
@@ -70,8 +80,12 @@ impl Manner {
         };
         let whole = |_| invalid("min_revision", "must be a revision: a whole number");
         let min_revision = params.text("min_revision")?.map(|text| text.parse().map_err(whole));
-        let wait = Duration::from_secs(u64::from(wait));
-        Ok(Self { patience: Patience { wait, min_revision: min_revision.transpose()? }, miss_200 })
+        Ok(Self {
+            wait: Duration::from_secs(u64::from(wait)),
+            waits_by_default: asked.is_none(),
+            min_revision: min_revision.transpose()?,
+            miss_200,
+        })
     }
 }
 
@@ -84,11 +98,18 @@ pub(super) async fn read(
     handoffs: Data<Handoffs>,
 ) -> Result<HttpResponse, ApiError> {
     let ask = params.ask()?;
-    let manner = Manner::of(&caller, &params)?;
-    answer(&caller, &ask, manner, &request, &handoffs).await
+    let options = Options::of(&caller, &params)?;
+    let found = find(&caller, &ask, options, &request, &handoffs).await?;
+    Ok(match found {
+        Ok(read) if conditional::is_known(&request, read.handoff.revision) => {
+            found_as(StatusCode::NOT_MODIFIED, &read).finish()
+        }
+        Ok(read) => whole(&read),
+        Err(miss) => missed(&ask, miss),
+    })
 }
 
-/// `POST /handoff`: the same, by `{"shared_id":…}` or `{"id":…}` in a body.
+/// `POST /handoff`: the same, by `{"shared_id":…}` or `{"id":…}` in a body, and without conditions.
 pub(super) async fn read_by_body(
     caller: Caller,
     params: Params,
@@ -97,52 +118,79 @@ pub(super) async fn read_by_body(
     handoffs: Data<Handoffs>,
 ) -> Result<HttpResponse, ApiError> {
     let members = Members::of_body(&body.0)?;
-    let by = match (members.parsed("shared_id")?, members.parsed("id")?) {
-        (Some(shared_id), _) => By::SharedId(shared_id),
-        (None, Some(id)) => By::Id(id),
-        (None, None) => return Err(missing_id()),
+    let id = |name| {
+        let text = members.text(name)?.filter(|text| !text.is_empty());
+        text.map(|text| text.parse().map_err(|why| wrong_id(name, why))).transpose()
+    };
+    let by = match id("shared_id")? {
+        Some(shared_id) => By::SharedId(shared_id),
+        None => By::Id(id("id")?.ok_or_else(missing_id)?),
     };
     let ask = params.about(by)?;
-    let manner = Manner::of(&caller, &params)?;
-    answer(&caller, &ask, manner, &request, &handoffs).await
+    let options = Options::of(&caller, &params)?;
+    let found = find(&caller, &ask, options, &request, &handoffs).await?;
+    Ok(found.map_or_else(|miss| missed(&ask, miss), |read| whole(&read)))
 }
 
-async fn answer(
+/// The handoff, or, where a miss is to be a 200, the miss.
+async fn find(
     caller: &Caller,
     ask: &Ask,
-    manner: Manner,
+    options: Options,
     request: &HttpRequest,
     handoffs: &Handoffs,
-) -> Result<HttpResponse, ApiError> {
-    let enter = || begin_to_wait(request, manner.patience.wait);
-    let read = match handoffs.read(&caller.0, ask, manner.patience, enter).await {
-        Ok(read) => read,
-        Err(ServiceError::NoHandoff(miss)) if manner.miss_200 => return Ok(missed(ask, miss)),
-        Err(error) => return Err(error.into()),
+) -> Result<Result<Read, Miss>, ApiError> {
+    let edge = request.app_data::<Data<Edge>>().zip(RequestState::of(request));
+    let (edge, state) = edge.ok_or_else(misassembled)?;
+    let until = state.started + options.wait;
+    let patience = Patience {
+        until: (!options.wait.is_zero()).then_some(until),
+        min_revision: options.min_revision,
     };
-    let handoff = &read.handoff;
-    let is_known = conditional::is_known(request, handoff.revision);
-    let status = if is_known { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
-    let mut answer = about(status, handoff);
+    let enter = || match edge.load.waiting.enter() {
+        Some(permit) => {
+            // Its place in flight is for others meanwhile.
+            state.permit.take();
+            state.waiting_since.set(Some(Instant::now()));
+            let last_look = edge.limits.request_timeout.min(LAST_LOOK);
+            state.wait_for(Stage::Work, until.duration_since(Instant::now()) + last_look);
+            Ok(Some(permit))
+        }
+        // A client that did not ask to wait is told what there is, as without its key's default.
+        None if options.waits_by_default => Ok(None),
+        None => Err(ServiceError::TooManyWait),
+    };
+    let found = handoffs.read(&caller.0, ask, patience, enter).await;
+    if state.waiting_since.get().is_some() && !edge.keys.is_good(&caller.0).await? {
+        return Err(gate::unknown_key().with(header::WWW_AUTHENTICATE, "Bearer"));
+    }
+    match found {
+        Ok(read) => Ok(Ok(read)),
+        Err(ServiceError::NoHandoff(miss)) if options.miss_200 => Ok(Err(miss)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn misassembled() -> ApiError {
+    ApiError::new(Code::Internal, "The server was put together wrongly")
+}
+
+/// A handoff, whole.
+fn whole(read: &Read) -> HttpResponse {
+    let mut answer = found_as(StatusCode::OK, read);
+    let json = (header::CONTENT_TYPE, "application/json");
+    answer.insert_header(json).body(read.handoff.document())
+}
+
+/// An answer with the headers that tell of a handoff, and by what it was found.
+fn found_as(status: StatusCode, read: &Read) -> HttpResponseBuilder {
+    let mut answer = about(status, &read.handoff);
     match read.matched_by {
         MatchedBy::Id => {}
         MatchedBy::SharedId => drop(answer.insert_header((MATCHED_BY, "shared_id"))),
         MatchedBy::Alias => drop(answer.insert_header((MATCHED_BY, "alias"))),
     }
-    if is_known {
-        return Ok(answer.finish());
-    }
-    Ok(answer.insert_header((header::CONTENT_TYPE, "application/json")).body(handoff.document()))
-}
-
-/// Gives a request's place in flight to others while it waits, and takes one among those who wait.
-fn begin_to_wait(request: &HttpRequest, wait: Duration) -> Result<Place, ServiceError> {
-    let edge = request.app_data::<Data<Edge>>().zip(RequestState::of(request));
-    let (edge, state) = edge.ok_or(ServiceError::TooManyWait)?;
-    let place = edge.load.waiting.enter().ok_or(ServiceError::TooManyWait)?;
-    state.place.take();
-    state.wait_for(Stage::Work, wait + edge.limits.request_timeout);
-    Ok(place)
+    answer
 }
 
 /// A miss for clients that take every status but 200 for a failure of their own.
@@ -202,7 +250,8 @@ pub(super) async fn erase(
 ) -> Result<HttpResponse, ApiError> {
     params.only(&["id", "shared_id", "account_id", "project_id"])?;
     let ask = params.ask_for_one()?;
-    handoffs.erase(&caller.0, &ask, &conditional::precondition(&request)?).await?;
+    let precondition = conditional::precondition(&request)?;
+    handoffs.into_inner().erase(&caller.0, &ask, &precondition).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

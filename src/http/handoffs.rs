@@ -1,10 +1,9 @@
-//! `/v1/handoffs`, for operators: what there is, and erasing much of it at once; and the further ids
-//! of a handoff.
+//! `/v1/handoffs`, for operators: what there is, and erasing much of it at once.
 
+use actix_web::HttpRequest;
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use serde::Serialize;
-use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::domain::account::AccountId;
@@ -12,15 +11,14 @@ use crate::domain::account::ProjectId;
 use crate::domain::handoff::Handoff;
 use crate::domain::handoff::Status;
 use crate::domain::handoff_id::HandoffId;
-use crate::http::body::Body;
-use crate::http::body::Members;
-use crate::http::body::invalid_at;
 use crate::http::edge::Edge;
 use crate::http::error::ApiError;
 use crate::http::error::Code;
 use crate::http::extract::Caller;
 use crate::http::extract::Params;
 use crate::http::extract::invalid;
+use crate::http::request::RequestState;
+use crate::http::request::Stage;
 use crate::service::handoffs::Filter;
 use crate::service::handoffs::Handoffs;
 use crate::service::handoffs::Whole;
@@ -81,6 +79,9 @@ pub(super) async fn list(
     Ok(HttpResponse::Ok().json(PageJson { handoffs: shown, next }))
 }
 
+// So many times as long as another request may erasing take: with the defaults 7.5 s.
+const ERASE_FOR: u32 = 3;
+
 #[derive(Serialize)]
 struct ErasedJson {
     erased: usize,
@@ -91,6 +92,7 @@ struct ErasedJson {
 pub(super) async fn erase(
     caller: Caller,
     params: Params,
+    request: HttpRequest,
     handoffs: Data<Handoffs>,
     edge: Data<Edge>,
 ) -> Result<HttpResponse, ApiError> {
@@ -98,7 +100,11 @@ pub(super) async fn erase(
     let (account, project) = (params.account()?, params.project()?);
     let whole = whole(&params, account.as_ref(), project)?;
     // Asked again, it goes on where this leaves off; so it leaves off while it can still say so.
-    let until = Instant::now() + edge.limits.request_timeout / 2;
+    let limit = edge.limits.request_timeout;
+    let until = Instant::now() + limit * ERASE_FOR;
+    if let Some(state) = RequestState::of(&request) {
+        state.wait_for(Stage::Work, limit * (ERASE_FOR + 1));
+    }
     let handoffs = handoffs.into_inner();
     let erased = handoffs.erase_whole(&caller.0, account.as_ref(), &whole, until).await?;
     Ok(HttpResponse::Ok().json(ErasedJson { erased: erased.count, done: erased.done }))
@@ -137,39 +143,4 @@ fn confirmed(params: &Params, name: &str, whole: &str) -> Result<(), ApiError> {
         Code::ConfirmationNeeded,
         format!("This erases every handoff of {name} {whole}. Repeat its name in `confirm`"),
     ))
-}
-
-#[derive(Serialize)]
-struct NamedJson<'a> {
-    id: &'a HandoffId,
-    aliases: &'a [HandoffId],
-}
-
-/// `POST /v1/handoff_state/aliases`: gives a handoff further ids.
-pub(super) async fn name(
-    caller: Caller,
-    params: Params,
-    body: Body,
-    handoffs: Data<Handoffs>,
-) -> Result<HttpResponse, ApiError> {
-    params.only(&["id", "shared_id", "account_id", "project_id"])?;
-    let ask = params.ask_for_one()?;
-    let members = Members::of_body(&body.0)?;
-    members.only(&["aliases"])?;
-    let named = handoffs.name(&caller.0, &ask, &aliases(&members)?).await?;
-    let record = &named.record;
-    Ok(HttpResponse::Ok().json(NamedJson { id: &record.id, aliases: &record.aliases }))
-}
-
-fn aliases(members: &Members<'_>) -> Result<Vec<HandoffId>, ApiError> {
-    let wrong = || invalid_at("/aliases", "must be a list of one id or more");
-    let texts = members.get("aliases").map(RawValue::get).ok_or_else(wrong)?;
-    let texts: Vec<String> = serde_json::from_str(texts).map_err(|_wrong_type| wrong())?;
-    if texts.is_empty() {
-        return Err(wrong());
-    }
-    let read = |(at, text): (usize, String)| {
-        text.parse().map_err(|why| invalid_at(&format!("/aliases/{at}"), why))
-    };
-    texts.into_iter().enumerate().map(read).collect()
 }

@@ -2,50 +2,51 @@
 //! own: thousands may wait for calls to end without one request being refused for it.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
 
 use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
 
-/// The two rooms of a server.
+/// The two bounds of a server.
 #[derive(Debug)]
 pub struct Load {
     /// Requests being worked on.
-    pub in_flight: Arc<Room>,
+    pub in_flight: Bound,
     /// Readers who wait.
-    pub waiting: Arc<Room>,
+    pub waiting: Bound,
 }
 
-/// Places, and how many are taken.
+/// So many at once, and how many there are.
 #[derive(Debug)]
-pub struct Room {
-    limit: usize,
-    taken: AtomicUsize,
+pub struct Bound {
+    permits: Arc<Semaphore>,
     gauge: Gauge,
 }
 
-/// A place in a room, until it is dropped.
+/// Leave to be one of them, until it is dropped.
 #[derive(Debug)]
-pub struct Place(Arc<Room>);
+pub struct Permit {
+    gauge: Gauge,
+    _permit: OwnedSemaphorePermit,
+}
 
-impl Room {
-    /// A room of `limit` places, counted in `gauge`.
-    pub fn new(limit: usize, gauge: Gauge) -> Arc<Self> {
-        Arc::new(Self { limit, taken: AtomicUsize::new(0), gauge })
+impl Bound {
+    /// At most `limit` at once, counted in `gauge`.
+    pub fn new(limit: usize, gauge: Gauge) -> Self {
+        Self { permits: Arc::new(Semaphore::new(limit)), gauge }
     }
 
-    /// Takes a place, if there is one.
-    pub fn enter(self: &Arc<Self>) -> Option<Place> {
+    /// Leave to be one of them, if there is any.
+    pub fn enter(&self) -> Option<Permit> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
         self.gauge.inc();
-        let place = Place(Arc::clone(self));
-        (self.taken.fetch_add(1, Ordering::Relaxed) < self.limit).then_some(place)
+        Some(Permit { gauge: self.gauge.clone(), _permit: permit })
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::Relaxed);
-        self.0.gauge.dec();
+        self.gauge.dec();
     }
 }
 
@@ -54,15 +55,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_room_takes_as_many_as_it_has_places_for() {
+    fn so_many_are_let_in_at_once_and_counted() {
         let gauge = Gauge::default();
-        let room = Room::new(2, gauge.clone());
-        let first = room.enter().unwrap();
-        let second = room.enter().unwrap();
-        assert!(room.enter().is_none());
+        let bound = Bound::new(2, gauge.clone());
+        let first = bound.enter().unwrap();
+        let second = bound.enter().unwrap();
+        assert!(bound.enter().is_none());
         assert_eq!(gauge.get(), 2);
         drop(first);
-        let third = room.enter().unwrap();
+        let third = bound.enter().unwrap();
         drop((second, third));
         assert_eq!(gauge.get(), 0);
     }

@@ -1,7 +1,8 @@
-//! What the network sees: connections, routes, the gate, answers and refusals. Status codes are
-//! chosen in `refusals` and nowhere else.
+//! What the network sees: connections, routes, the gate, answers and refusals. What a
+//! failure is told as is chosen in `refusals`, its status in [`error`].
 
 pub mod access;
+mod aliases;
 mod body;
 mod conditional;
 pub mod connection;

@@ -1,4 +1,4 @@
-//! What each failure is told as. Status and code are chosen here and nowhere else.
+//! What a failure of a use case or of the store is told as.
 
 use actix_web::http::header;
 
@@ -7,6 +7,7 @@ use crate::domain::aliases::MAX_ALIASES;
 use crate::domain::handoff_id::HandoffId;
 use crate::http::error::ApiError;
 use crate::http::error::Code;
+use crate::http::extract::invalid;
 use crate::service::error::Miss;
 use crate::service::error::Missing;
 use crate::service::error::ServiceError;
@@ -44,6 +45,9 @@ impl From<ServiceError> for ApiError {
                 "A whole account is erased only with a key that reaches all its projects. Name a project_id, or use another key",
             ),
             ServiceError::AliasTaken(alias) => alias_taken(&alias),
+            ServiceError::BadCursor => {
+                invalid("after", "is not a `next` that this listing answered")
+            }
             ServiceError::TooManyAliases => Self::new(
                 Code::TooManyAliases,
                 format!("A handoff carries at most {MAX_ALIASES} aliases; none was added"),

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::domain::handoff_id::HandoffId;
 use crate::domain::principal::Principal;
-use crate::http::load::Place;
+use crate::http::load::Permit;
 
 /// What a request is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +33,12 @@ pub struct RequestState {
     pub principal: OnceCell<Arc<Principal>>,
     /// Which handoff it is about, for the access line.
     pub subject: OnceCell<HandoffId>,
-    /// Its place among the requests in flight; given up when it begins to wait.
-    pub place: RefCell<Option<Place>>,
+    /// Leave to be in flight; given up when it begins to wait.
+    pub permit: RefCell<Option<Permit>>,
+    /// When its head was there.
+    pub started: Instant,
+    /// When it began to wait for a handoff, if it did.
+    pub waiting_since: Cell<Option<Instant>>,
     deadline: Cell<(Instant, Stage)>,
 }
 
@@ -45,7 +49,9 @@ impl RequestState {
             correlation_id,
             principal: OnceCell::new(),
             subject: OnceCell::new(),
-            place: RefCell::new(None),
+            permit: RefCell::new(None),
+            started,
+            waiting_since: Cell::new(None),
             deadline: Cell::new((started + limit, Stage::Work)),
         }
     }

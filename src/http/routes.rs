@@ -9,6 +9,7 @@ use actix_web::web;
 use actix_web::web::ServiceConfig;
 
 use crate::domain::principal::Scope;
+use crate::http::aliases;
 use crate::http::error::ApiError;
 use crate::http::error::Code;
 use crate::http::gate::Door;
@@ -109,7 +110,7 @@ pub fn mount(config: &mut ServiceConfig) {
         .route(web::delete().to(keys::revoke));
     let others = [
         web::resource("/handoff").route(web::post().to(handoff_state::read_by_body)),
-        web::resource("/v1/handoff_state/aliases").route(web::post().to(handoffs::name)),
+        web::resource("/v1/handoff_state/aliases").route(web::post().to(aliases::add)),
         web::resource("/livez").route(get().to(health::live)),
         web::resource("/readyz").route(get().to(health::ready)),
         web::resource("/metrics").route(get().to(health::metrics)),

@@ -51,6 +51,9 @@ pub enum ServiceError {
     /// Another handoff answers to the alias.
     #[error("another handoff answers to the alias")]
     AliasTaken(HandoffId),
+    /// A cursor that no listing of this account answered.
+    #[error("not a cursor of this listing")]
+    BadCursor,
     /// More than [`crate::domain::aliases::MAX_ALIASES`].
     #[error("too many aliases")]
     TooManyAliases,

@@ -19,7 +19,7 @@ use crate::domain::principal::Projects;
 const RECENT: Duration = Duration::from_secs(600);
 // A miss compares with each of its account's, some 10 ns an id.
 const IDS_AN_ACCOUNT: usize = 1024;
-const ACCOUNTS: usize = 1024;
+const ACCOUNTS: usize = 256;
 
 /// Ids written lately, by account.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ struct Written {
 }
 
 impl Recent {
-    /// Notes that a handoff was made. An account beyond the limit is not noted until another has
+    /// Notes that a handoff was written. An account beyond the limit is not noted until another has
     /// been quiet for [`RECENT`].
     pub(super) fn note(&self, heading: &Heading, now: Timestamp) {
         let mut accounts = self.accounts();
@@ -45,6 +45,9 @@ impl Recent {
             }
         }
         let written = accounts.entry(account.clone()).or_default();
+        if written.back().is_some_and(|last| last.id == *id) {
+            written.pop_back();
+        }
         if written.len() >= IDS_AN_ACCOUNT {
             written.pop_front();
         }

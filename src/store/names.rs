@@ -32,13 +32,24 @@ pub fn handoff_listed(project: &ProjectId, id: &HandoffId) -> Vec<u8> {
 /// Revision, project and id of what [`handoffs_of`] lists.
 pub fn read_listed(listed: &[u8]) -> Option<(u64, ProjectId, HandoffId)> {
     let (revision, name) = newest_first(listed)?;
+    let (project, id) = read_handoff_listed(name)?;
+    Some((revision, project, id))
+}
+
+/// Project and id of a [`handoff_listed`].
+pub fn read_handoff_listed(name: &[u8]) -> Option<(ProjectId, HandoffId)> {
     let (project, id) = std::str::from_utf8(name).ok()?.split_once('\0')?;
-    Some((revision, project.parse().ok()?, id.parse().ok()?))
+    Some((project.parse().ok()?, id.parse().ok()?))
 }
 
 /// The key of a handoff's aliases.
 pub fn aliases(account: &AccountId, id: &HandoffId) -> Vec<u8> {
     joined(b"a\0", account, id)
+}
+
+/// The set of an account's handoffs that have aliases; it lists [`handoff_listed`].
+pub fn aliased_of(account: &AccountId) -> Vec<u8> {
+    [b"ab\0", account.as_str().as_bytes()].concat()
 }
 
 /// The set of the handoffs that an alias names, one at most; it lists their ids.

@@ -147,13 +147,16 @@ impl Record for StoredAliases {
     }
 
     fn members(&self) -> Vec<Member> {
-        let Aliases { id, account, aliases } = &self.record;
+        let Aliases { id, account, project, aliases } = &self.record;
+        let order = Order::ByName;
+        let name = names::handoff_listed(project, id);
+        let own = Member { set: names::aliased_of(account), name, order };
         let named = |alias| Member {
             set: names::handoffs_named(account, alias),
             name: id.as_str().as_bytes().to_vec(),
-            order: Order::ByName,
+            order,
         };
-        aliases.iter().map(named).collect()
+        std::iter::once(own).chain(aliases.iter().map(named)).collect()
     }
 
     fn expires_at(&self) -> Timestamp {

@@ -12,6 +12,9 @@ use prometheus_client::registry::Registry;
 const LATENCY: [f64; 12] =
     [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 3.0];
 
+// Seconds. Nobody waits for more than eight.
+const WAITS: [f64; 8] = [0.01, 0.1, 0.5, 1.0, 2.0, 4.0, 6.0, 8.1];
+
 /// One combination of route, method and status.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Answered {
@@ -47,7 +50,7 @@ pub struct Phase {
 /// A kind of record, and whether memory had it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LookUp {
-    /// `handoff` or `key`.
+    /// `handoff`, `aliases` or `key`.
     pub record: &'static str,
     /// `hit` or `miss`.
     pub outcome: &'static str,
@@ -91,6 +94,8 @@ pub struct Metrics {
     pub in_flight: Gauge,
     /// Readers who wait.
     pub waiting: Gauge,
+    /// Seconds that readers waited.
+    pub waited: Histogram,
     /// Connections closed for want of progress.
     pub closed: Family<Phase, Counter>,
     look_ups: Family<LookUp, Counter>,
@@ -112,6 +117,7 @@ impl Metrics {
             refused: Family::default(),
             in_flight: Gauge::default(),
             waiting: Gauge::default(),
+            waited: Histogram::new(WAITS),
             closed: Family::default(),
             look_ups: Family::default(),
             store: StoreMeter::default(),
@@ -130,6 +136,8 @@ impl Metrics {
             metrics.in_flight.clone(),
         );
         r.register("reads_waiting", "Readers who wait for a handoff", metrics.waiting.clone());
+        let waited = "Seconds that readers waited for a handoff; not in the request durations";
+        r.register("read_wait_seconds", waited, metrics.waited.clone());
         let closed = "Connections closed for want of progress, by what was awaited";
         r.register("connections_closed", closed, metrics.closed.clone());
         let look_ups = "Record look-ups, by whether memory had the answer";

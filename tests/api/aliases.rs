@@ -67,6 +67,12 @@ async fn an_alias_names_one_handoff_and_a_handoff_has_eight_at_most() {
     name(&stranger, "CA1", &["z"]).await.refused(404, "HANDOFF_NOT_FOUND");
     stranger.write("CA1", "{}").await.ok(201);
     name(&stranger, "CA1", &["x"]).await.ok(200);
+    let many: Vec<_> = (0..9).map(|n| format!("m{n}")).collect();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    name(&admin, "CA2", &many).await.refused(422, "TOO_MANY_ALIASES");
+    // Given again after it has a handoff of its own, an alias is no news.
+    admin.write("a", "{}").await.ok(201);
+    name(&admin, "CA1", &["a"]).await.ok(200);
     let reader = server.key(json!({ "scopes": ["handoff:read"] })).await;
     name(&reader, "CA1", &["z"]).await.refused(403, "MISSING_SCOPE");
 }

@@ -85,9 +85,17 @@ impl Server {
 
     /// A server with something around its engine.
     pub fn over(around: impl FnOnce(Arc<dyn Kv>) -> Arc<dyn Kv> + Send + 'static) -> Self {
+        Self::over_with(around, &[])
+    }
+
+    /// The same with these flags besides.
+    pub fn over_with(
+        around: impl FnOnce(Arc<dyn Kv>) -> Arc<dyn Kv> + Send + 'static,
+        flags: &[&str],
+    ) -> Self {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let start = Timestamp::from_micros(1_795_366_962_433_305);
-        Self::run(&folder, Clock::fixed(start), &[], around)
+        Self::run(&folder, Clock::fixed(start), flags, around)
     }
 
     /// A server on a data directory that may have been used before.

@@ -1,8 +1,15 @@
 //! Listing for operators, and erasing much at once.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use baton::store::kv::Delete;
+use baton::store::kv::Kv;
+use baton::store::kv::Outcome;
+use baton::store::kv::Pending;
+use baton::store::kv::Put;
+use baton::store::kv::Slot;
 use serde_json::Value;
 use serde_json::json;
 
@@ -57,6 +64,13 @@ async fn everything_is_listed_once_newest_first_and_by_project_and_status() {
     assert_eq!(ids(&server.stranger().await, "").await, [""; 0]);
     let reader = server.key(json!({ "scopes": ["handoff:read"] })).await;
     reader.get("/v1/handoffs").await.refused(403, "MISSING_SCOPE");
+    let next = admin.get("/v1/handoffs").await.ok(200)["next"].as_str().unwrap().to_owned();
+    server
+        .stranger()
+        .await
+        .get(&format!("/v1/handoffs?after={next}"))
+        .await
+        .refused(400, "INVALID_PARAMETER");
     admin.get("/v1/handoffs?after=x").await.refused(400, "INVALID_PARAMETER");
     admin.get("/v1/handoffs?status=x").await.refused(400, "INVALID_PARAMETER");
     admin.get("/v1/handoffs?id=x").await.refused(400, "UNKNOWN_PARAMETER");
@@ -113,8 +127,12 @@ async fn all_of_a_shared_id_a_project_or_an_account_is_erased_once_it_is_confirm
 
 #[tokio::test]
 async fn erasing_leaves_off_in_time_and_goes_on_when_asked_again() {
-    let server = Server::with(&["--request-timeout-ms", "40"]);
-    fill(&server, 700).await;
+    let slow = Duration::from_millis(350);
+    let server = Server::over_with(
+        move |kv| Arc::new(Slow { kv, slow }),
+        &["--request-timeout-ms", "300", "--store", "memory"],
+    );
+    fill(&server, 600).await;
     let admin = server.admin();
     let (mut erased, mut asked) = (0, 0);
     loop {
@@ -125,7 +143,62 @@ async fn erasing_leaves_off_in_time_and_goes_on_when_asked_again() {
             break;
         }
     }
-    assert_eq!(erased, 700);
+    assert_eq!(erased, 600);
     assert!(asked > 1, "it was to be too much for one request");
     assert_eq!(ids(&admin, "").await, [""; 0]);
+    assert!(server.log.text().contains("erased handoffs"));
+}
+
+#[tokio::test]
+async fn the_aliases_of_what_expired_are_erased_too() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.put("/v1/handoff_state?id=CA1", r#"{"data":{},"ttl_seconds":60}"#).await.ok(201);
+    let given = json!({ "aliases": ["x"] });
+    admin.post("/v1/handoff_state/aliases?id=CA1", &given).await.ok(200);
+    server.clock.advance(Duration::from_secs(60));
+    erase(&admin, "account_id=default&confirm=default").await;
+    admin.write("CA1", "{}").await.ok(201);
+    admin.read("x").await.refused(404, "HANDOFF_NOT_FOUND");
+}
+
+/// A store that takes its time to delete.
+#[derive(Debug)]
+struct Slow {
+    kv: Arc<dyn Kv>,
+    slow: Duration,
+}
+
+impl Kv for Slow {
+    fn get(&self, key: Vec<u8>) -> Pending<'_, Option<Slot>> {
+        self.kv.get(key)
+    }
+
+    fn put(&self, put: Put) -> Pending<'_, Outcome> {
+        self.kv.put(put)
+    }
+
+    fn delete(&self, delete: Delete) -> Pending<'_, Outcome> {
+        Box::pin(async move {
+            tokio::time::sleep(self.slow).await;
+            self.kv.delete(delete).await
+        })
+    }
+
+    fn members(
+        &self,
+        set: Vec<u8>,
+        after: Option<Vec<u8>>,
+        limit: usize,
+    ) -> Pending<'_, Vec<Vec<u8>>> {
+        self.kv.members(set, after, limit)
+    }
+
+    fn ping(&self) -> Pending<'_, ()> {
+        self.kv.ping()
+    }
+
+    fn close(&self) {
+        self.kv.close();
+    }
 }

@@ -1,5 +1,7 @@
 //! How fast a key may ask.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::harness::SID;
@@ -48,6 +50,25 @@ async fn whoever_misses_many_different_ids_is_held_back_even_when_a_guess_would_
     // A write is no guess.
     guesser.write("CA9", "{}").await.ok(201);
     other.read(SID).await.ok(200);
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    server.clock.advance(Duration::from_secs(1));
     guesser.read(SID).await.ok(200);
+}
+
+#[tokio::test]
+async fn a_conditional_write_is_a_guess_as_a_read_is_and_a_waiting_read_is_one_from_its_start() {
+    let server = Server::with(&["--rate-misses", "1", "--rate-misses-burst", "1"]);
+    let guesser = async || {
+        let scopes = ["handoff:read", "handoff:write"];
+        server.key(json!({ "scopes": scopes })).await
+    };
+    let writer = guesser().await;
+    let never = [("if-match", "\"1\"")];
+    for (n, status) in [(1, 412), (2, 429), (3, 429)] {
+        let path = format!("/v1/handoff_state?id=CA{n}");
+        assert_eq!(writer.put_with(&path, &never, r#"{"data":{}}"#).await.status, status);
+    }
+    let waiter = guesser().await;
+    waiter.read("CA1").await.refused(404, "HANDOFF_NOT_FOUND");
+    let waits = waiter.get("/v1/handoff_state?id=CA2&wait=8").await;
+    waits.refused(429, "TOO_MANY_MISSES");
 }

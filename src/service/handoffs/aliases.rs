@@ -1,50 +1,87 @@
 //! Further ids of a handoff.
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OwnedMutexGuard;
+
 use crate::config::MAX_TTL_SECONDS;
 use crate::domain::account::AccountId;
+use crate::domain::account::ProjectId;
 use crate::domain::aliases::Aliases;
+use crate::domain::aliases::MAX_ALIASES;
 use crate::domain::handoff::Handoff;
 use crate::domain::handoff_id::HandoffId;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
+use crate::service::error::Miss;
+use crate::service::error::Missing;
 use crate::service::error::ServiceError;
 use crate::service::handoffs::Ask;
 use crate::service::handoffs::Handoffs;
 use crate::store::kv::Change;
 use crate::store::kv::Expect;
+use crate::store::kv::StoreError;
 use crate::store::names;
 use crate::store::record::StoredAliases;
 use crate::store::records::Written;
 
 // One at most is live; those that are gone are taken away when the alias is given anew.
-const NAMED: usize = 16;
+const SAME_ALIAS: usize = 16;
+// Handoffs whose aliases are looked at together when a whole project or account is erased.
+const PAGE: usize = 256;
 
 impl Handoffs {
     /// Gives a handoff further ids; answers all it has. An id that another handoff answers to is
-    /// refused. They live as long as a handoff can after one write; given again, they live on.
-    pub async fn name(
-        &self,
+    /// refused, and then none is given. They live as long as a handoff can after one write; given
+    /// again, they live on. Goes on to its end when the caller goes away, for what was checked
+    /// holds only as long as the account's aliases are locked.
+    pub async fn add_aliases(
+        self: &Arc<Self>,
         who: &Principal,
         ask: &Ask,
-        more: &[HandoffId],
+        more: Vec<HandoffId>,
     ) -> Result<Arc<StoredAliases>, ServiceError> {
         let account = self.admit(who, Scope::HandoffWrite, ask)?;
+        // Before anything is looked up for them.
+        if more.len() > MAX_ALIASES {
+            return Err(ServiceError::TooManyAliases);
+        }
         let found = self.find(who, &account, ask).await;
         let handoff = self.conclude(who, &account, ask, found)?.handoff;
-        let _naming = self.naming.lock().await;
-        let own = &handoff.heading.id;
-        for alias in more {
-            self.free(&account, own, alias).await?;
-        }
-        let key = names::aliases(&account, own);
-        let known = self.aliases.load(&key).await?.live();
-        let known = known.map(|known| known.record.clone());
-        let known = known.unwrap_or_else(|| Aliases::none(account, own.clone()));
-        let more: Vec<_> = more.iter().filter(|alias| *alias != own).cloned().collect();
+        let lock = self.lock_aliases(&account).await;
+        let handoffs = Arc::clone(self);
+        let adding = tokio::spawn(async move {
+            let added = handoffs.add_locked(&account, &handoff.heading.id, more).await;
+            drop(lock);
+            added
+        });
+        adding.await.map_err(StoreError::panicked)?
+    }
+
+    async fn add_locked(
+        &self,
+        account: &AccountId,
+        own: &HandoffId,
+        more: Vec<HandoffId>,
+    ) -> Result<Arc<StoredAliases>, ServiceError> {
+        let handoff = self.records.get(&names::handoff(account, own)).await?.live();
+        let handoff = handoff.ok_or_else(|| Miss::of(Missing::Erased))?;
+        let key = names::aliases(account, own);
+        let known = self.aliases.load(&key).await?.live().map(|known| known.record.clone());
+        let project = handoff.heading.project.clone();
+        let known = known.unwrap_or_else(|| Aliases::none(account.clone(), project, own.clone()));
+        let is_new = |alias: &HandoffId| alias != own && !known.aliases.contains(alias);
+        let more: Vec<_> = more.into_iter().filter(is_new).collect();
         let all = known.with(&more).ok_or(ServiceError::TooManyAliases)?;
+        let mut gone = Vec::new();
+        for alias in &more {
+            gone.extend(self.free(account, alias).await?);
+        }
+        for id in gone {
+            self.remove_locked(account, &id).await?;
+        }
         let life = Duration::from_secs(u64::from(MAX_TTL_SECONDS));
         let all = StoredAliases::new(all, self.clock.now().plus(life));
         match self.aliases.put(key, all, Expect::Anything, Change::Content).await? {
@@ -53,13 +90,32 @@ impl Handoffs {
         }
     }
 
-    /// The handoff that an alias names.
-    pub(super) async fn named(
+    /// Makes sure that no handoff answers to `alias`; answers those that did and are gone.
+    async fn free(
+        &self,
+        account: &AccountId,
+        alias: &HandoffId,
+    ) -> Result<Vec<HandoffId>, ServiceError> {
+        let taken = || ServiceError::AliasTaken(alias.clone());
+        if self.records.get(&names::handoff(account, alias)).await?.live().is_some() {
+            return Err(taken());
+        }
+        let ids = self.ids_of(account, alias).await?;
+        for id in &ids {
+            if self.records.get(&names::handoff(account, id)).await?.live().is_some() {
+                return Err(taken());
+            }
+        }
+        Ok(ids)
+    }
+
+    /// The handoff that answers to an alias.
+    pub(super) async fn by_alias(
         &self,
         account: &AccountId,
         alias: &HandoffId,
     ) -> Result<Option<Arc<Handoff>>, ServiceError> {
-        for id in self.ids_named(account, alias).await? {
+        for id in self.ids_of(account, alias).await? {
             // The set may be a moment behind.
             let aliases = self.aliases.get(&names::aliases(account, &id)).await?.live();
             if aliases.is_some_and(|aliases| aliases.record.aliases.contains(alias))
@@ -71,53 +127,64 @@ impl Handoffs {
         Ok(None)
     }
 
-    async fn ids_named(
+    async fn ids_of(
         &self,
         account: &AccountId,
         alias: &HandoffId,
     ) -> Result<Vec<HandoffId>, ServiceError> {
         let set = names::handoffs_named(account, alias);
-        let listed = self.aliases.members(set, None, NAMED).await?;
+        let listed = self.aliases.members(set, None, SAME_ALIAS).await?;
         Ok(listed.iter().filter_map(|name| std::str::from_utf8(name).ok()?.parse().ok()).collect())
     }
 
-    /// Makes sure that nothing else answers to `alias`. A handoff that is gone loses its aliases.
-    async fn free(
-        &self,
-        account: &AccountId,
-        own: &HandoffId,
-        alias: &HandoffId,
-    ) -> Result<(), ServiceError> {
-        let is_live = async |id: &HandoffId| {
-            Ok::<_, ServiceError>(
-                self.records.get(&names::handoff(account, id)).await?.live().is_some(),
-            )
-        };
-        if alias != own && is_live(alias).await? {
-            return Err(ServiceError::AliasTaken(alias.clone()));
-        }
-        for id in self.ids_named(account, alias).await? {
-            if id == *own {
-                continue;
-            }
-            if is_live(&id).await? {
-                return Err(ServiceError::AliasTaken(alias.clone()));
-            }
-            self.unname(account, &id).await?;
-        }
-        Ok(())
-    }
-
-    /// Takes a handoff's aliases away.
-    pub(super) async fn unname(
+    /// Takes the aliases of an erased handoff away.
+    pub(super) async fn remove_aliases(
         &self,
         account: &AccountId,
         id: &HandoffId,
     ) -> Result<(), ServiceError> {
-        let key = names::aliases(account, id);
-        if self.aliases.get(&key).await?.live().is_some() {
-            self.aliases.delete(key, Expect::Anything).await?;
+        if self.aliases.get(&names::aliases(account, id)).await?.live().is_none() {
+            return Ok(());
         }
+        let _lock = self.lock_aliases(account).await;
+        // Written anew meanwhile, it may have been given some.
+        if self.records.get(&names::handoff(account, id)).await?.live().is_some() {
+            return Ok(());
+        }
+        self.remove_locked(account, id).await
+    }
+
+    async fn remove_locked(&self, account: &AccountId, id: &HandoffId) -> Result<(), ServiceError> {
+        self.aliases.delete(names::aliases(account, id), Expect::Anything).await?;
         Ok(())
+    }
+
+    /// Takes away the aliases of all handoffs of a project, or of the account, that are gone: of
+    /// those that were erased, and of those that expired before.
+    pub(super) async fn remove_all_aliases(
+        &self,
+        account: &AccountId,
+        is_meant: impl Fn(&ProjectId) -> bool,
+    ) -> Result<(), ServiceError> {
+        let mut after = None;
+        loop {
+            let page = self.aliases.members(names::aliased_of(account), after, PAGE).await?;
+            let listed = page.iter().filter_map(|name| names::read_handoff_listed(name));
+            for (_, id) in listed.filter(|(project, _)| is_meant(project)) {
+                self.remove_aliases(account, &id).await?;
+            }
+            match page.into_iter().nth(PAGE - 1) {
+                Some(last) => after = Some(last),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Locks the aliases of an account, and of some others.
+    async fn lock_aliases(&self, account: &AccountId) -> OwnedMutexGuard<()> {
+        let [first, ..] = self.hasher.hash_one(account).to_ne_bytes();
+        #[expect(clippy::indexing_slicing, reason = "there are 256 of them")]
+        let lock = &self.alias_locks[usize::from(first)];
+        Arc::clone(lock).lock_owned().await
     }
 }

@@ -15,12 +15,14 @@ use crate::service::error::Miss;
 use crate::service::error::Missing;
 use crate::service::error::ServiceError;
 use crate::service::handoffs::Ask;
+use crate::service::handoffs::By;
 use crate::service::handoffs::Handoffs;
 use crate::service::handoffs::Precondition;
 use crate::service::handoffs::RACES;
 use crate::service::require;
 use crate::store::kv::Expect;
 use crate::store::kv::Outcome;
+use crate::store::kv::StoreError;
 use crate::store::kv::newest_first;
 use crate::store::l1::Found;
 use crate::store::names;
@@ -53,13 +55,19 @@ pub struct Erased {
 impl Handoffs {
     /// Erases what a read would find.
     pub async fn erase(
-        &self,
+        self: &Arc<Self>,
         who: &Principal,
         ask: &Ask,
         precondition: &Precondition,
     ) -> Result<(), ServiceError> {
         let account = self.admit(who, Scope::HandoffErase, ask)?;
         let found = self.find(who, &account, ask).await;
+        if let (Err(ServiceError::NoHandoff(miss)), By::Id(id)) = (&found, &ask.by)
+            && miss.why == Missing::Erased
+        {
+            // What an erasure that was cut short may have left.
+            self.remove_aliases(&account, id).await?;
+        }
         let mut there = self.conclude(who, &account, ask, found)?.handoff;
         let (project, id) = (there.heading.project.clone(), there.heading.id.clone());
         let key = names::handoff(&account, &id);
@@ -99,18 +107,40 @@ impl Handoffs {
             }
             Whole::SharedId(_) | Whole::Project(_) | Whole::Account => {}
         }
+        let erased = self.erase_listed(who, &account, whole, until).await?;
+        // Never an id: they may be made from personal data.
+        let (key, count, done) = (&who.name, erased.count, erased.done);
+        let (of, project) = match whole {
+            Whole::SharedId(_) => ("shared_id", ""),
+            Whole::Project(project) => ("project", project.as_str()),
+            Whole::Account => ("account", ""),
+        };
+        tracing::info!(key, %account, of, project, count, done, "erased handoffs");
+        Ok(erased)
+    }
+
+    async fn erase_listed(
+        self: &Arc<Self>,
+        who: &Principal,
+        account: &AccountId,
+        whole: &Whole,
+        until: Instant,
+    ) -> Result<Erased, ServiceError> {
         let mut erased = Erased { count: 0, done: false };
         let mut moved = true;
         while moved {
             moved = false;
             let mut after = None;
             loop {
-                let (page, next) = self.page_of(&account, whole, after).await?;
+                let (page, next) = self.page_of(account, whole, after).await?;
+                if Instant::now() >= until {
+                    return Ok(erased);
+                }
                 for batch in page.chunks(BATCH) {
                     if Instant::now() >= until {
                         return Ok(erased);
                     }
-                    let rewritten = self.erase_batch(who, &account, batch, &mut erased).await?;
+                    let rewritten = self.erase_batch(who, account, batch, &mut erased).await?;
                     moved = moved || rewritten;
                 }
                 match next {
@@ -118,6 +148,13 @@ impl Handoffs {
                     None => break,
                 }
             }
+        }
+        match whole {
+            Whole::SharedId(_) => {}
+            Whole::Project(project) => {
+                self.remove_all_aliases(account, |own| own == project).await?;
+            }
+            Whole::Account => self.remove_all_aliases(account, |_| true).await?,
         }
         Ok(Erased { done: true, ..erased })
     }
@@ -182,18 +219,23 @@ impl Handoffs {
         Ok(rewritten)
     }
 
+    /// Erases a handoff and then its aliases, also when the caller goes away between the two.
     async fn erase_one(
-        &self,
+        self: &Arc<Self>,
         account: &AccountId,
         id: &HandoffId,
         revision: u64,
     ) -> Result<Outcome, ServiceError> {
-        let key = names::handoff(account, id);
-        let outcome = self.records.delete(key, Expect::Revision(revision)).await?;
-        if let Outcome::Done(_) = outcome {
-            self.recent.forget(account, id);
-            self.unname(account, id).await?;
-        }
-        Ok(outcome)
+        let (handoffs, account, id) = (Arc::clone(self), account.clone(), id.clone());
+        let erasing = tokio::spawn(async move {
+            let key = names::handoff(&account, &id);
+            let outcome = handoffs.records.delete(key, Expect::Revision(revision)).await?;
+            if let Outcome::Done(_) = outcome {
+                handoffs.recent.forget(&account, &id);
+                handoffs.remove_aliases(&account, &id).await?;
+            }
+            Ok(outcome)
+        });
+        erasing.await.map_err(StoreError::panicked)?
     }
 }

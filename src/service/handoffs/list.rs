@@ -21,6 +21,8 @@ use crate::store::names;
 
 // Most handoffs on a page.
 const PAGE: usize = 100;
+// Tells a sealed cursor from sealed records; no record has it.
+const CURSOR: u8 = 255;
 // What one page may cost: names looked at, and records opened.
 const NAMES: usize = 4096;
 const OPENED: usize = 400;
@@ -36,11 +38,12 @@ pub struct Filter {
     pub status: Option<Status>,
 }
 
-/// Where a listing goes on. Opaque text outside.
+/// Where a listing goes on. Sealed: it may name a handoff of a project that the caller does not
+/// reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor(Vec<u8>);
 
-/// Not a cursor that a listing answered.
+/// Not base64.
 #[derive(Clone, Copy, Debug, Error)]
 #[error("is not a `next` that this listing answered")]
 pub struct BadCursor;
@@ -55,8 +58,7 @@ impl FromStr for Cursor {
     type Err = BadCursor;
 
     fn from_str(text: &str) -> Result<Self, BadCursor> {
-        let listed = URL_SAFE_NO_PAD.decode(text).map_err(|_not_base64| BadCursor)?;
-        names::read_listed(&listed).map(|_| Self(listed)).ok_or(BadCursor)
+        URL_SAFE_NO_PAD.decode(text).map(Self).map_err(|_not_base64| BadCursor)
     }
 }
 
@@ -83,15 +85,18 @@ impl Handoffs {
             return Err(ServiceError::ForeignProject(project.clone()));
         }
         let set = names::handoffs_of(&account);
-        let listed = self.records.members(set, after.map(|cursor| cursor.0), NAMES).await?;
+        let seal = self.records.seal();
+        let after = after.map(|cursor| seal.open(CURSOR, &set, &cursor.0));
+        let after = after.transpose().map_err(|_not_ours| ServiceError::BadCursor)?;
+        let listed = self.records.members(set.clone(), after, NAMES).await?;
         let mut page = Page { handoffs: Vec::new(), next: None };
         let mut opened = 0;
-        let is_all = listed.len() < NAMES;
-        let mut last = None;
+        let mut is_all = listed.len() < NAMES;
+        let mut last: Option<Vec<u8>> = None;
         for name in listed {
             if page.handoffs.len() == PAGE || opened == OPENED {
-                page.next = last.map(Cursor);
-                return Ok(page);
+                is_all = false;
+                break;
             }
             if let Some((_, project, id)) = names::read_listed(&name)
                 && who.projects.include(&project)
@@ -107,7 +112,9 @@ impl Handoffs {
             }
             last = Some(name);
         }
-        page.next = last.filter(|_| !is_all).map(Cursor);
+        if let Some(last) = last.filter(|_| !is_all) {
+            page.next = Some(Cursor(seal.seal(CURSOR, &set, &last)?));
+        }
         Ok(page)
     }
 }

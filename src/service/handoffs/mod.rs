@@ -6,6 +6,7 @@ mod list;
 mod read;
 mod write;
 
+use std::hash::RandomState;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
@@ -47,8 +48,9 @@ pub struct Handoffs {
     recent: Recent,
     clock: Clock,
     limits: Limits,
-    // Held while aliases are given, so that no two handoffs are given the same.
-    naming: Mutex<()>,
+    // By account: held while aliases are given, so that no two handoffs are given the same.
+    alias_locks: Box<[Arc<Mutex<()>>]>,
+    hasher: RandomState,
 }
 
 /// What a handoff may be.
@@ -89,7 +91,8 @@ impl Handoffs {
         clock: Clock,
         limits: Limits,
     ) -> Self {
-        let (recent, naming) = (Recent::default(), Mutex::default());
-        Self { records, aliases, rates, recent, clock, limits, naming }
+        let alias_locks = (0..=u8::MAX).map(|_| Arc::default()).collect();
+        let (recent, hasher) = (Recent::default(), RandomState::new());
+        Self { records, aliases, rates, recent, clock, limits, alias_locks, hasher }
     }
 }

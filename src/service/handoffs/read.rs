@@ -1,7 +1,6 @@
 //! Finding a handoff, at once or when it comes.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio::time::timeout_at;
@@ -46,11 +45,11 @@ pub enum MatchedBy {
     Alias,
 }
 
-/// How long a reader waits, and for what.
+/// Until when a reader waits, and for what.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Patience {
-    /// How long; zero: not at all.
-    pub wait: Duration,
+    /// Until when, if it waits at all.
+    pub until: Option<Instant>,
     /// The revision it waits for; any if it names none.
     pub min_revision: Option<u64>,
 }
@@ -60,7 +59,10 @@ impl Patience {
     fn wants_other_than(&self, found: &Result<Read, ServiceError>) -> bool {
         match found {
             Ok(read) => self.min_revision.is_some_and(|wanted| read.handoff.revision < wanted),
-            Err(ServiceError::NoHandoff(miss)) => miss.why != Missing::InOtherProject,
+            // An id has one project; a shared id may come to be carried in another as well.
+            Err(ServiceError::NoHandoff(miss)) => {
+                miss.by_shared_id || miss.why != Missing::InOtherProject
+            }
             Err(_) => false,
         }
     }
@@ -68,21 +70,26 @@ impl Patience {
 
 impl Handoffs {
     /// The handoff of a call; waits for it where `patience` says so. `enter` is asked before the
-    /// wait begins: what it answers is held while it lasts, and its refusal is the answer. When
-    /// time is up, or the server stops, the answer is what there is. Another account's handoff is
-    /// as if it were not there.
-    pub async fn read<Place>(
+    /// wait begins: what it answers is held while it lasts; if it answers nothing, nobody waits, and
+    /// its refusal is the answer. When time is up, or the server stops, the answer is what there is
+    /// then. Another account's handoff is as if it were not there.
+    pub async fn read<Permit>(
         &self,
         who: &Principal,
         ask: &Ask,
         patience: Patience,
-        enter: impl FnOnce() -> Result<Place, ServiceError>,
+        enter: impl FnOnce() -> Result<Option<Permit>, ServiceError>,
     ) -> Result<Read, ServiceError> {
         let account = self.admit(who, Scope::HandoffRead, ask)?;
         let mut found = self.find(who, &account, ask).await;
-        if !patience.wait.is_zero() && patience.wants_other_than(&found) {
-            let _place = enter()?;
-            found = self.wait(who, &account, ask, patience).await;
+        if patience.until.is_some() && patience.wants_other_than(&found) {
+            // Counted before the wait: thousands of guesses could wait at once.
+            if let Err(ServiceError::NoHandoff(_)) = &found {
+                self.rates.missed(&who.name, (&account, &ask.by))?;
+            }
+            if let Some(_permit) = enter()? {
+                found = self.wait(who, &account, ask, patience).await;
+            }
         }
         self.conclude(who, &account, ask, found)
     }
@@ -131,7 +138,7 @@ impl Handoffs {
         ask: &Ask,
         patience: Patience,
     ) -> Result<Read, ServiceError> {
-        let until = Instant::now() + patience.wait;
+        let until = patience.until.unwrap_or_else(Instant::now);
         // The handoff that an alias led to, which is then watched too.
         let mut named = None;
         loop {
@@ -142,7 +149,7 @@ impl Handoffs {
                     .extend([names::handoff(account, id), names::handoffs_named(account, id)]),
             }
             let watch = self.records.watch(watched);
-            let found = self.find(who, account, ask).await;
+            let found = Box::pin(self.find(who, account, ask)).await;
             if !patience.wants_other_than(&found) || self.records.is_closing() {
                 return found;
             }
@@ -154,12 +161,13 @@ impl Handoffs {
                 }
             }
             if timeout_at(until, watch.rung()).await.is_err() {
-                return found;
+                // It may have been erased, or have expired, since the last look.
+                return self.find(who, account, ask).await;
             }
         }
     }
 
-    /// One look.
+    /// One look. What it seldom does is boxed: readers who wait hold all that a look may need.
     pub(super) async fn find(
         &self,
         who: &Principal,
@@ -169,7 +177,7 @@ impl Handoffs {
         let project = ask.project.as_ref();
         let id = match &ask.by {
             By::SharedId(shared_id) => {
-                return self.find_sharing(who, account, project, shared_id).await;
+                return Box::pin(self.find_sharing(who, account, project, shared_id)).await;
             }
             By::Id(id) => id,
         };
@@ -178,7 +186,7 @@ impl Handoffs {
             Found::Gone(how) => how.into(),
             Found::Never => Missing::NeverWritten,
         };
-        match self.named(account, id).await? {
+        match Box::pin(self.by_alias(account, id)).await? {
             Some(handoff) => seen(who, project, handoff, MatchedBy::Alias),
             None => Err(Miss::of(why).into()),
         }

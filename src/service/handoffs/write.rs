@@ -132,6 +132,11 @@ impl Handoffs {
             By::Id(id) => id,
             By::SharedId(id) => self.written_by_shared_id(who, &account, &project, id).await?,
         };
+        // Whoever says what must be there learns whether it is.
+        let is_guess = write.precondition != Precondition::None;
+        if is_guess {
+            self.rates.may_look(&who.name)?;
+        }
         let key = names::handoff(&account, &id);
         let mut heading = Heading {
             id,
@@ -146,6 +151,9 @@ impl Handoffs {
             let there = found.as_deref();
             if there.is_some_and(|there| there.heading.project != heading.project) {
                 return Err(ServiceError::HeldByOtherProject);
+            }
+            if is_guess && there.is_none() {
+                self.rates.missed(&who.name, (&heading.account, &write.ask.by))?;
             }
             write.precondition.check(there.map(|there| there.revision))?;
             heading.shared_id = write.shared_id.over(there);
@@ -236,11 +244,10 @@ impl Handoffs {
         let handoff = Handoff::new(heading.clone(), data, 0, now.plus(life));
         match self.records.put(key.to_vec(), handoff, expect, change).await? {
             Written::Done(handoff) => {
-                let created = there.is_none();
-                if created {
+                if changed {
                     self.recent.note(heading, now);
                 }
-                Ok(Some(Stored { handoff, created, changed }))
+                Ok(Some(Stored { handoff, created: there.is_none(), changed }))
             }
             Written::Conflict => Ok(None),
         }

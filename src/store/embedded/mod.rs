@@ -152,6 +152,7 @@ impl Kv for Embedded {
         after: Option<Vec<u8>>,
         limit: usize,
     ) -> Pending<'_, Vec<Vec<u8>>> {
+        self.shared.meter.reads.inc();
         self.read(move |database| {
             let transaction = database.begin_read().map_err(file::explain)?;
             let members = transaction.open_table(MEMBERS).map_err(file::explain)?;

@@ -171,7 +171,8 @@ impl<V: Record> L1<V> {
 
     /// The record under `key`, from memory if it is there.
     pub async fn hit(&self, key: &[u8]) -> Option<Arc<V>> {
-        let value = self.values.get(key).await?;
+        // Boxed: moka's future is 750 bytes, and readers who wait would hold room for two of them.
+        let value = Box::pin(self.values.get(key)).await?;
         (value.expires_at() > self.clock.now() || !self.is_on(Guard::Expiry)).then_some(value)
     }
 
@@ -184,12 +185,21 @@ impl<V: Record> L1<V> {
         let generation = self.stripe(key).load(Ordering::SeqCst);
         let flight = if self.is_on(Guard::FlightByGeneration) { generation } else { 0 };
         let flight = (key.to_vec(), flight);
-        let found =
-            self.flights.try_get_with(flight, load).await.map_err(|e| StoreError::clone(&e))?;
-        if let Found::Live(value) = &found {
-            self.fill(key, value, generation).await;
-        }
-        Ok(found)
+        let work = async {
+            // Whoever missed just before a flight ended begins another just after.
+            if let Some(value) = self.hit(key).await {
+                return Ok(Found::Live(value));
+            }
+            let found = load.await?;
+            if let Found::Live(value) = &found {
+                self.fill(key, value, generation).await;
+            }
+            Ok(found)
+        };
+        self.flights
+            .try_get_with(flight, work)
+            .await
+            .map_err(|e: Arc<StoreError>| StoreError::clone(&e))
     }
 
     /// Says that a store write to `key` begins. Hold the answer until the write has ended.

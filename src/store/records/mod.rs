@@ -63,6 +63,11 @@ impl<V: Record> Records<V> {
         self.store.watchers.watch(keys)
     }
 
+    /// What seals these records, for what else must not be read or made up outside.
+    pub fn seal(&self) -> &Seal {
+        &self.store.seal
+    }
+
     /// Whether the time of waiting is over: the server stops.
     pub fn is_closing(&self) -> bool {
         self.store.watchers.is_closed()
@@ -81,7 +86,9 @@ impl<V: Record> Records<V> {
             return Ok(Found::Live(value));
         }
         self.look_ups.misses.inc();
-        self.l1.read(key, self.load(key)).await
+        // Boxed, for it is large and seldom: unboxed, every request and every reader who waits
+        // would have room for it.
+        Box::pin(self.l1.read(key, self.load(key))).await
     }
 
     /// The record under `key`, for a listing: from memory if it is there, and not kept there if not,
