@@ -68,9 +68,11 @@ impl Options {
         let asked = params.text("wait")?;
         let wait = match asked {
             None => defaults.wait,
-            Some(text) => text.parse().ok().filter(|wait| *wait <= MAX_WAIT).ok_or_else(|| {
-                invalid("wait", format!("must be a whole number from 0 to {MAX_WAIT}, seconds"))
-            })?,
+            Some(text) => {
+                (0..=MAX_WAIT).find(|wait| wait.to_string() == text).ok_or_else(|| {
+                    invalid("wait", format!("must be a whole number from 0 to {MAX_WAIT}, seconds"))
+                })?
+            }
         };
         let miss_200 = match params.text("miss")? {
             None => defaults.miss_200,

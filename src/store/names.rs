@@ -13,7 +13,7 @@ pub fn handoff(account: &AccountId, id: &HandoffId) -> Vec<u8> {
     joined(b"h\0", account, id)
 }
 
-/// The set of the handoffs that carry a shared id, newest first; it lists their ids.
+/// The set of the handoffs that carry a shared id, newest first; it lists [`handoff_listed`].
 pub fn handoffs_sharing(account: &AccountId, shared_id: &HandoffId) -> Vec<u8> {
     joined(b"hs\0", account, shared_id)
 }
@@ -23,13 +23,13 @@ pub fn handoffs_of(account: &AccountId) -> Vec<u8> {
     [b"hl\0", account.as_str().as_bytes()].concat()
 }
 
-/// As what [`handoffs_of`] lists a handoff: with its project, so that a listing of one project
-/// need not open the records of others.
+/// As what sets list a handoff: with its project, so that whoever looks for those of one project need
+/// not open the records of others.
 pub fn handoff_listed(project: &ProjectId, id: &HandoffId) -> Vec<u8> {
     [project.as_str().as_bytes(), b"\0", id.as_str().as_bytes()].concat()
 }
 
-/// Revision, project and id of what [`handoffs_of`] lists.
+/// Revision, project and id of a [`handoff_listed`] in a set that lists the newest first.
 pub fn read_listed(listed: &[u8]) -> Option<(u64, ProjectId, HandoffId)> {
     let (revision, name) = newest_first(listed)?;
     let (project, id) = read_handoff_listed(name)?;

@@ -90,14 +90,10 @@ impl Record for Handoff {
     fn members(&self) -> Vec<Member> {
         let Heading { id, account, project, shared_id, .. } = &self.heading;
         let order = Order::NewestFirst;
-        let listed = names::handoff_listed(project, id);
-        let mut members = vec![Member { set: names::handoffs_of(account), name: listed, order }];
-        members.extend(shared_id.as_ref().map(|shared_id| Member {
-            set: names::handoffs_sharing(account, shared_id),
-            name: id.as_str().as_bytes().to_vec(),
-            order,
-        }));
-        members
+        let name = names::handoff_listed(project, id);
+        let sharing = shared_id.as_ref().map(|id| names::handoffs_sharing(account, id));
+        let sets = std::iter::once(names::handoffs_of(account)).chain(sharing);
+        sets.map(|set| Member { set, name: name.clone(), order }).collect()
     }
 
     fn expires_at(&self) -> Timestamp {

@@ -50,12 +50,9 @@ impl Watchers {
     /// Begins to watch `keys`: of records, or of sets that may come to list one. Look after this,
     /// not before.
     pub fn watch(&self, keys: impl IntoIterator<Item = Vec<u8>>) -> Watch<'_> {
-        let bell = Arc::new(Notify::new());
-        let keys: Vec<Arc<[u8]>> = keys.into_iter().map(Into::into).collect();
-        for key in &keys {
-            self.bells(key).entry(Arc::clone(key)).or_default().push(Arc::clone(&bell));
-        }
-        Watch { watchers: self, keys, bell }
+        let mut watch = Watch { watchers: self, keys: Vec::new(), bell: Arc::new(Notify::new()) };
+        keys.into_iter().for_each(|key| watch.also(key));
+        watch
     }
 
     /// Wakes everyone who watches `key`.
@@ -87,6 +84,15 @@ impl Watchers {
 }
 
 impl Watch<'_> {
+    /// Watches `key` too.
+    pub fn also(&mut self, key: Vec<u8>) {
+        let key: Arc<[u8]> = key.into();
+        let mut bells = self.watchers.bells(&key);
+        bells.entry(Arc::clone(&key)).or_default().push(Arc::clone(&self.bell));
+        drop(bells);
+        self.keys.push(key);
+    }
+
     /// Waits until one of the keys is written, or nobody waits any more.
     pub async fn rung(&self) {
         // Closing sets its mark before it rings: whoever registered too late for the ring sees it.

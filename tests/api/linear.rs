@@ -21,6 +21,8 @@ enum Did {
     Wrote(u64),
     /// `If-None-Match: *`; whether it was stored.
     Claimed(u64, bool),
+    /// Whether there was anything to patch.
+    Patched(u64, bool),
     /// Whether there was anything.
     Erased(bool),
     Saw(State),
@@ -38,7 +40,11 @@ fn apply(state: State, did: Did) -> Option<State> {
     match did {
         Did::Wrote(value) => Some(Some(value)),
         Did::Claimed(value, true) => state.is_none().then_some(Some(value)),
-        Did::Claimed(_, false) | Did::Erased(true) if state.is_none() => None,
+        Did::Claimed(_, false) | Did::Erased(true) | Did::Patched(_, true) if state.is_none() => {
+            None
+        }
+        Did::Patched(value, true) => Some(Some(value)),
+        Did::Patched(_, false) => state.is_none().then_some(None),
         Did::Claimed(_, false) => Some(state),
         Did::Erased(true) => Some(None),
         Did::Erased(false) => state.is_none().then_some(None),
@@ -106,6 +112,18 @@ async fn operate(client: &Client, path: &str, what: u64, value: u64) -> Did {
             assert!([201, 412].contains(&claimed), "{claimed}");
             Did::Claimed(value, claimed == 201)
         }
+        4 => {
+            let (status, _) = client.bare(Method::PATCH, path, body()).await;
+            assert!([200, 404].contains(&status), "{status}");
+            Did::Patched(value, status == 200)
+        }
+        // Nothing is ever so new: it answers what there is when time is up.
+        5 => {
+            let path = format!("{path}&wait=1&min_revision=99999999999999999");
+            let (status, answer) = client.bare(Method::GET, &path, None).await;
+            assert!([200, 404].contains(&status), "{status}");
+            Did::Saw(answer["data"]["v"].as_u64())
+        }
         3 => Did::Erased(client.bare(Method::DELETE, path, None).await.0 == 204),
         _ => {
             let (status, answer) = client.bare(Method::GET, path, None).await;
@@ -127,7 +145,11 @@ async fn history(client: &Client, round: u64, clients: u64) -> Vec<Operation> {
                 // No two histories alike, and the same ones in every run.
                 let mut mixed = (round << 16) ^ (n << 8) ^ step;
                 mixed = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                let what = (mixed >> 40) % 8;
+                // One in sixteen waits: it takes a second.
+                let what = match (mixed >> 40) % 16 {
+                    some @ (0..=4 | 15) => some.min(5),
+                    some => [0, 2, 3, 4, 6, 6, 6, 6, 6, 6][usize::try_from(some - 5).unwrap()],
+                };
                 let value = 1 + n * 100 + step;
                 let sent = tick.fetch_add(1, Ordering::SeqCst);
                 let did = operate(&client, &path, what, value).await;
@@ -145,7 +167,7 @@ async fn history(client: &Client, round: u64, clients: u64) -> Vec<Operation> {
     all
 }
 
-async fn rounds(flags: &[&str], count: u64) {
+async fn rounds(flags: &'static [&'static str], count: u64) {
     let server = Server::with(
         &[flags, &["--rate-requests", "0", "--rate-misses", "0", "--log", "off"]].concat(),
     );
@@ -157,7 +179,12 @@ async fn rounds(flags: &[&str], count: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_concurrent_clients_of_one_id_see_is_linear() {
-    rounds(&[], 60).await;
-    rounds(&["--l1-max-bytes", "0"], 60).await;
-    rounds(&["--store", "memory"], 200).await;
+    let running = [
+        tokio::spawn(rounds(&[], 40)),
+        tokio::spawn(rounds(&["--l1-max-bytes", "0"], 40)),
+        tokio::spawn(rounds(&["--store", "memory"], 60)),
+    ];
+    for rounds in running {
+        rounds.await.unwrap();
+    }
 }

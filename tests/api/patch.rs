@@ -107,7 +107,7 @@ async fn patches_that_meet_are_all_there_afterwards() {
     let server = Server::start();
     let admin = server.admin();
     admin.write(SID, "{}").await.ok(201);
-    let patches = (0..24).map(|n| {
+    let patches = (0..150).map(|n| {
         let admin = admin.clone();
         tokio::spawn(async move {
             admin.patch(&path(), format!("{{\"data\":{{\"k{n}\":{n}}}}}")).await.ok(200)
@@ -117,6 +117,6 @@ async fn patches_that_meet_are_all_there_afterwards() {
         patch.await.unwrap();
     }
     let read = admin.read(SID).await.ok(200);
-    let wanted: serde_json::Map<_, _> = (0..24).map(|n| (format!("k{n}"), json!(n))).collect();
+    let wanted: serde_json::Map<_, _> = (0..150).map(|n| (format!("k{n}"), json!(n))).collect();
     assert_eq!(read["data"], serde_json::Value::Object(wanted));
 }

@@ -116,3 +116,24 @@ async fn what_expired_carries_it_no_more_and_what_changes_or_erases_takes_one_id
     admin.read("CA1").await.refused(404, "HANDOFF_ERASED");
     admin.delete("/v1/handoff_state?id=CA1").await.refused(404, "HANDOFF_ERASED");
 }
+
+#[tokio::test]
+async fn what_carries_it_no_more_is_not_erased_by_it() {
+    let server = Server::start();
+    let admin = server.admin();
+    for round in 0..40 {
+        let id = format!("/v1/handoff_state?id=CA{round}");
+        let shared = format!("/v1/handoff_state?shared_id=S{round}");
+        let body = format!("{{\"data\":{{}},\"shared_id\":\"S{round}\"}}");
+        admin.put(&id, body).await.ok(201);
+        let (moved, erased) =
+            tokio::join!(admin.patch(&id, r#"{"shared_id":"T"}"#), admin.delete(&shared));
+        // Whichever was first, the other did not find it.
+        assert!(
+            matches!((moved.status, erased.status), (200, 404) | (404, 204)),
+            "{} {}",
+            moved.status,
+            erased.status
+        );
+    }
+}

@@ -100,6 +100,23 @@ async fn it_waits_by_shared_id_and_by_an_alias_that_comes_later() {
 }
 
 #[tokio::test]
+async fn it_waits_by_an_alias_whose_handoff_is_gone_and_comes_again() {
+    let server = Server::start();
+    let admin = server.admin();
+    let body = r#"{"data":{},"ttl_seconds":60}"#;
+    admin.put("/v1/handoff_state?id=CA1", body).await.ok(201);
+    let given = json!({ "aliases": ["x"] });
+    admin.post("/v1/handoff_state/aliases?id=CA1", &given).await.ok(200);
+    server.clock.advance(Duration::from_secs(60));
+    let waiter = begin(&admin, "id=x&wait=8");
+    until_waiting(&server, 1).await;
+    admin.put("/v1/handoff_state?id=CA1", body).await.ok(201);
+    let (answer, took) = waiter.await.unwrap();
+    assert_eq!(answer.ok(200)["id"], "CA1");
+    assert!(took < SOON);
+}
+
+#[tokio::test]
 async fn those_who_wait_are_bounded_apart_and_take_no_place_from_others() {
     let server = Server::with(&["--max-waiting", "3", "--max-in-flight", "2"]);
     let admin = server.admin();
@@ -207,7 +224,16 @@ async fn a_keys_defaults_count_where_the_request_does_not_say() {
     until_waiting(&server, 1).await;
     server.admin().write("CA1", "{}").await.ok(201);
     assert_eq!(waiter.await.unwrap().0.ok(200), json!({ "id": "CA1", "data": {} }));
-    for bad in ["wait=9", "wait=-1", "wait=x", "wait=", "min_revision=x", "wait=1&wait=2"] {
+    for bad in [
+        "wait=9",
+        "wait=08",
+        "wait=%2B1",
+        "wait=-1",
+        "wait=x",
+        "wait=",
+        "min_revision=x",
+        "wait=1&wait=2",
+    ] {
         let path = format!("/v1/handoff_state?id=CA1&{bad}");
         server.admin().get(&path).await.refused(400, "INVALID_PARAMETER");
     }

@@ -5,6 +5,7 @@
 //   BATON                           the program, for `key revoke`
 //   READ_KEY, READ_KEY_ID           the key that stands in the Function
 //   FUNCTION_URL                    the Function
+//   WAITING_FUNCTION_URL            the same with a key whose reads wait 2 s and whose misses are 200
 //
 // The last line is "N passed, N failed"; the exit code is 1 if any failed.
 
@@ -12,12 +13,14 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
-const { BATON, BATON_URL, BATON_API_KEY_FILE, READ_KEY, READ_KEY_ID, FUNCTION_URL } = process.env;
+const { BATON, BATON_URL, BATON_API_KEY_FILE, READ_KEY, READ_KEY_ID } = process.env;
+const { FUNCTION_URL, WAITING_FUNCTION_URL } = process.env;
 const ADMIN_KEY = readFileSync(BATON_API_KEY_FILE, 'utf8').trim();
 const JSON_TYPE = { 'content-type': 'application/json' };
 
 const WRITTEN = 'CA0123456789abcdef0123456789abcdef';
 const NEVER_WRITTEN = 'CAffffffffffffffffffffffffffffffff';
+const LATE = 'CA1111111111111111111111111111111';
 
 // Whatever JSON can hold that both ends must read alike; no number that JavaScript would round.
 const DATA = {
@@ -36,6 +39,18 @@ const DATA = {
   },
   'a key with "quotes", 🔑 and / ~': 'kept',
 };
+
+const sleep = (millis) => new Promise((done) => setTimeout(done, millis));
+
+// The agent writes what it has, under a call's SID.
+async function write(id, data) {
+  const written = await send(`${BATON_URL}/v1/handoff_state?id=${id}`, {
+    method: 'PUT',
+    headers: { ...JSON_TYPE, 'x-api-key': ADMIN_KEY },
+    body: JSON.stringify({ data }),
+  });
+  assert.equal(written.status, 201);
+}
 
 const send = (url, init) => fetch(url, { ...init, signal: AbortSignal.timeout(15_000) });
 
@@ -68,12 +83,7 @@ async function assertFails(answer, status) {
 
 const checks = [
   ['a handoff is written and the Function called by GET hands it over', async () => {
-    const written = await send(`${BATON_URL}/v1/handoff_state?id=${WRITTEN}`, {
-      method: 'PUT',
-      headers: { ...JSON_TYPE, 'x-api-key': ADMIN_KEY },
-      body: JSON.stringify({ data: DATA }),
-    });
-    assert.equal(written.status, 201);
+    await write(WRITTEN, DATA);
     await assertHandsOver(await send(`${FUNCTION_URL}?call_sid=${WRITTEN}`));
   }],
 
@@ -90,6 +100,33 @@ const checks = [
   ['a call that nobody wrote about is 404 at Baton and an error of the Function', async () => {
     await assertRefuses(NEVER_WRITTEN, 404, 'HANDOFF_NOT_FOUND');
     await assertFails(await send(`${FUNCTION_URL}?call_sid=${NEVER_WRITTEN}`), 404);
+  }],
+
+  // The race that integrators know: the call is transferred before the agent's context is there.
+  ['with a plain key, a handoff written a second late is an error of the Function', async () => {
+    const asked = send(`${FUNCTION_URL}?call_sid=${LATE}a`);
+    await sleep(1000);
+    await write(`${LATE}a`, DATA);
+    await assertFails(await asked, 404);
+  }],
+
+  ['with a key that waits, a handoff written a second late is handed over', async () => {
+    const began = Date.now();
+    const asked = send(`${WAITING_FUNCTION_URL}?call_sid=${LATE}b`);
+    await sleep(1000);
+    await write(`${LATE}b`, DATA);
+    const answer = await asked;
+    assert.equal(answer.status, 200);
+    assert.deepEqual(await answer.json(), { id: `${LATE}b`, data: DATA });
+    assert.ok(Date.now() - began < 2000, 'the write woke it; it did not wait to its end');
+  }],
+
+  ['with a key that waits, no handoff at all is an answer the flow can split on', async () => {
+    const began = Date.now();
+    const answer = await send(`${WAITING_FUNCTION_URL}?call_sid=${NEVER_WRITTEN}`);
+    assert.equal(answer.status, 200);
+    assert.deepEqual(await answer.json(), { found: false, id: NEVER_WRITTEN, data: {} });
+    assert.ok(Date.now() - began >= 2000);
   }],
 
   // Without a call SID the Function asks for the handoff of "undefined".

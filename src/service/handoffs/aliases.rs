@@ -57,7 +57,12 @@ impl Handoffs {
             drop(lock);
             added
         });
-        adding.await.map_err(StoreError::panicked)?
+        let added = adding.await.map_err(StoreError::panicked)?;
+        if let Err(ServiceError::AliasTaken(alias)) = &added {
+            // It tells that something answers to an id, in whatever project.
+            self.rates.missed(&who.name, alias)?;
+        }
+        added
     }
 
     async fn add_locked(
@@ -127,7 +132,7 @@ impl Handoffs {
         Ok(None)
     }
 
-    async fn ids_of(
+    pub(super) async fn ids_of(
         &self,
         account: &AccountId,
         alias: &HandoffId,

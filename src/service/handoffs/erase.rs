@@ -11,7 +11,6 @@ use crate::domain::handoff_id::HandoffId;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Projects;
 use crate::domain::principal::Scope;
-use crate::service::error::Miss;
 use crate::service::error::Missing;
 use crate::service::error::ServiceError;
 use crate::service::handoffs::Ask;
@@ -23,8 +22,6 @@ use crate::service::require;
 use crate::store::kv::Expect;
 use crate::store::kv::Outcome;
 use crate::store::kv::StoreError;
-use crate::store::kv::newest_first;
-use crate::store::l1::Found;
 use crate::store::names;
 
 // Erased together, in one commit or two.
@@ -69,21 +66,18 @@ impl Handoffs {
             self.remove_aliases(&account, id).await?;
         }
         let mut there = self.conclude(who, &account, ask, found)?.handoff;
-        let (project, id) = (there.heading.project.clone(), there.heading.id.clone());
-        let key = names::handoff(&account, &id);
+        let mut turn = None;
         for _ in 0..RACES {
-            if there.heading.project != project {
-                return Err(Miss::of(Missing::InOtherProject).into());
-            }
             precondition.check(Some(there.revision))?;
-            if let Outcome::Done(_) = self.erase_one(&account, &id, there.revision).await? {
+            let id = &there.heading.id;
+            if let Outcome::Done(_) = self.erase_one(&account, id, there.revision).await? {
                 return Ok(());
             }
-            there = match self.records.load(&key).await? {
-                Found::Live(now) => now,
-                Found::Gone(how) => return Err(Miss::of(how.into()).into()),
-                Found::Never => return Err(Miss::of(Missing::NeverWritten).into()),
-            };
+            if turn.is_none() {
+                turn = Some(self.turn(&account, id).await);
+            }
+            // By another id than its own it may be another handoff by now.
+            there = self.find(who, &account, ask).await?.handoff;
         }
         Err(ServiceError::Contended)
     }
@@ -132,7 +126,7 @@ impl Handoffs {
             moved = false;
             let mut after = None;
             loop {
-                let (page, next) = self.page_of(account, whole, after).await?;
+                let (page, next) = self.page_of(who, account, whole, after).await?;
                 if Instant::now() >= until {
                     return Ok(erased);
                 }
@@ -140,7 +134,7 @@ impl Handoffs {
                     if Instant::now() >= until {
                         return Ok(erased);
                     }
-                    let rewritten = self.erase_batch(who, account, batch, &mut erased).await?;
+                    let rewritten = self.erase_batch(account, batch, &mut erased).await?;
                     moved = moved || rewritten;
                 }
                 match next {
@@ -162,6 +156,7 @@ impl Handoffs {
     /// What is listed of `whole`, with revisions, and from where to go on.
     async fn page_of(
         &self,
+        who: &Principal,
         account: &AccountId,
         whole: &Whole,
         after: Option<Vec<u8>>,
@@ -171,19 +166,13 @@ impl Handoffs {
             Whole::Project(_) | Whole::Account => names::handoffs_of(account),
         };
         let page = self.records.members(set, after, NAMES).await?;
-        let read = |listed: &Vec<u8>| match whole {
-            Whole::SharedId(_) => {
-                let (revision, name) = newest_first(listed)?;
-                Some((std::str::from_utf8(name).ok()?.parse().ok()?, revision))
-            }
-            Whole::Project(project) => {
-                let (revision, own, id) = names::read_listed(listed)?;
-                (own == *project).then_some((id, revision))
-            }
-            Whole::Account => {
-                let (revision, _, id) = names::read_listed(listed)?;
-                Some((id, revision))
-            }
+        let read = |listed: &Vec<u8>| {
+            let (revision, own, id) = names::read_listed(listed)?;
+            let is_meant = match whole {
+                Whole::Project(project) => own == *project,
+                Whole::SharedId(_) | Whole::Account => who.projects.include(&own),
+            };
+            is_meant.then_some((id, revision))
         };
         let handoffs = page.iter().filter_map(read).collect();
         Ok((handoffs, page.into_iter().nth(NAMES - 1)))
@@ -192,19 +181,12 @@ impl Handoffs {
     /// Erases some together; whether any was written anew meanwhile, and so is still there.
     async fn erase_batch(
         self: &Arc<Self>,
-        who: &Principal,
         account: &AccountId,
         batch: &[(HandoffId, u64)],
         erased: &mut Erased,
     ) -> Result<bool, ServiceError> {
         let mut under_way = JoinSet::new();
         for (id, revision) in batch {
-            if who.projects != Projects::All {
-                let found = self.records.glance(&names::handoff(account, id)).await?.live();
-                if !found.is_some_and(|there| who.projects.include(&there.heading.project)) {
-                    continue;
-                }
-            }
             let (handoffs, account) = (Arc::clone(self), account.clone());
             let (id, revision) = (id.clone(), *revision);
             under_way.spawn(async move { handoffs.erase_one(&account, &id, revision).await });

@@ -6,10 +6,12 @@ mod list;
 mod read;
 mod write;
 
+use std::hash::BuildHasher;
 use std::hash::RandomState;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
+use tokio::sync::MutexGuard;
 
 use crate::auth::rates::Rates;
 use crate::domain::account::AccountId;
@@ -50,6 +52,9 @@ pub struct Handoffs {
     limits: Limits,
     // By account: held while aliases are given, so that no two handoffs are given the same.
     alias_locks: Box<[Arc<Mutex<()>>]>,
+    // By handoff: those who lost a race for it take turns, or of many writers of one call each
+    // commit would let in one, and turn the others away in the end.
+    turns: Box<[Mutex<()>]>,
     hasher: RandomState,
 }
 
@@ -92,7 +97,18 @@ impl Handoffs {
         limits: Limits,
     ) -> Self {
         let alias_locks = (0..=u8::MAX).map(|_| Arc::default()).collect();
+        let turns = (0..=u8::MAX).map(|_| Mutex::default()).collect();
         let (recent, hasher) = (Recent::default(), RandomState::new());
-        Self { records, aliases, rates, recent, clock, limits, alias_locks, hasher }
+        Self { records, aliases, rates, recent, clock, limits, alias_locks, turns, hasher }
+    }
+
+    /// Waits for one's turn to write a handoff, among those who lost a race for it.
+    async fn turn(&self, account: &AccountId, id: &HandoffId) -> MutexGuard<'_, ()> {
+        let [first, ..] = self.hasher.hash_one((account, id)).to_ne_bytes();
+        #[expect(clippy::indexing_slicing, reason = "there are 256 of them")]
+        self.turns[usize::from(first)].lock().await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,12 +18,11 @@ use crate::service::handoffs::Ask;
 use crate::service::handoffs::By;
 use crate::service::handoffs::Handoffs;
 use crate::service::require;
-use crate::store::kv::newest_first;
 use crate::store::l1::Found;
 use crate::store::names;
 
-// Handoffs that carry one shared id, looked at in one go; the first is nearly always the one.
-const SHARING_PAGE: usize = 16;
+// Handoffs that carry one shared id, listed in one go; the first is nearly always the one.
+const SHARING_PAGE: usize = 64;
 
 /// A handoff that was found.
 #[derive(Clone, Debug)]
@@ -139,26 +138,20 @@ impl Handoffs {
         patience: Patience,
     ) -> Result<Read, ServiceError> {
         let until = patience.until.unwrap_or_else(Instant::now);
-        // The handoff that an alias led to, which is then watched too.
-        let mut named = None;
         loop {
-            let mut watched: Vec<_> = named.clone().into_iter().collect();
-            match &ask.by {
-                By::SharedId(id) => watched.push(names::handoffs_sharing(account, id)),
-                By::Id(id) => watched
-                    .extend([names::handoff(account, id), names::handoffs_named(account, id)]),
+            let mut watch = self.records.watch(match &ask.by {
+                By::SharedId(id) => vec![names::handoffs_sharing(account, id)],
+                By::Id(id) => vec![names::handoff(account, id), names::handoffs_named(account, id)],
+            });
+            if let By::Id(id) = &ask.by {
+                // Of an alias too, and of one whose handoff is gone and may come again.
+                for named in Box::pin(self.ids_of(account, id)).await? {
+                    watch.also(names::handoff(account, &named));
+                }
             }
-            let watch = self.records.watch(watched);
             let found = Box::pin(self.find(who, account, ask)).await;
             if !patience.wants_other_than(&found) || self.records.is_closing() {
                 return found;
-            }
-            if let Ok(Read { handoff, matched_by: MatchedBy::Alias }) = &found {
-                let key = names::handoff(account, &handoff.heading.id);
-                if named.as_ref() != Some(&key) {
-                    named = Some(key);
-                    continue;
-                }
             }
             if timeout_at(until, watch.rung()).await.is_err() {
                 // It may have been erased, or have expired, since the last look.
@@ -205,15 +198,18 @@ impl Handoffs {
         let mut after = None;
         loop {
             let page = self.records.members(set.clone(), after, SHARING_PAGE).await?;
-            for listed in &page {
-                let Some(handoff) = self.listed(account, listed).await? else { continue };
-                // The set may be a moment behind.
-                if handoff.heading.shared_id.as_ref() != Some(shared_id) {
+            for (_, own, id) in page.iter().filter_map(|listed| names::read_listed(listed)) {
+                // Those of other projects may be many, and are none of this caller's business.
+                if !who.projects.include(&own) || project.is_some_and(|project| *project != own) {
+                    why = Missing::InOtherProject;
                     continue;
                 }
-                match seen(who, project, handoff, MatchedBy::SharedId) {
-                    Ok(read) => return Ok(read),
-                    Err(_) => why = Missing::InOtherProject,
+                let found = self.records.get(&names::handoff(account, &id)).await?.live();
+                // The set may be a moment behind.
+                let carries =
+                    |handoff: &Arc<Handoff>| handoff.heading.shared_id.as_ref() == Some(shared_id);
+                if let Some(handoff) = found.filter(carries) {
+                    return seen(who, project, handoff, MatchedBy::SharedId);
                 }
             }
             match page.into_iter().nth(SHARING_PAGE - 1) {
@@ -226,16 +222,6 @@ impl Handoffs {
                 }
             }
         }
-    }
-
-    async fn listed(
-        &self,
-        account: &AccountId,
-        listed: &[u8],
-    ) -> Result<Option<Arc<Handoff>>, ServiceError> {
-        let id = newest_first(listed).and_then(|(_, name)| std::str::from_utf8(name).ok());
-        let Some(Ok(id)) = id.map(str::parse) else { return Ok(None) };
-        Ok(self.records.get(&names::handoff(account, &id)).await?.live())
     }
 }
 

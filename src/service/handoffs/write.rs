@@ -12,8 +12,6 @@ use crate::domain::handoff_id::HandoffId;
 use crate::domain::merge::merge;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
-use crate::service::error::Miss;
-use crate::service::error::Missing;
 use crate::service::error::ServiceError;
 use crate::service::handoffs::Ask;
 use crate::service::handoffs::By;
@@ -22,7 +20,6 @@ use crate::service::handoffs::RACES;
 use crate::service::require;
 use crate::store::kv::Change;
 use crate::store::kv::Expect;
-use crate::store::l1::Found;
 use crate::store::names;
 use crate::store::records::Written;
 
@@ -147,6 +144,7 @@ impl Handoffs {
             ttl_seconds: write.ttl_seconds.unwrap_or(self.limits.default_ttl_seconds),
         };
         let mut found = self.records.get(&key).await?.live();
+        let mut turn = None;
         for _ in 0..RACES {
             let there = found.as_deref();
             if there.is_some_and(|there| there.heading.project != heading.project) {
@@ -159,8 +157,12 @@ impl Handoffs {
             heading.shared_id = write.shared_id.over(there);
             match self.put_over(there, &key, &heading, &write.data).await? {
                 Some(stored) => return Ok(stored),
-                None => found = self.records.load(&key).await?.live(),
+                None if turn.is_none() => {
+                    turn = Some(self.turn(&heading.account, &heading.id).await);
+                }
+                None => {}
             }
+            found = self.records.load(&key).await?.live();
         }
         Err(ServiceError::Contended)
     }
@@ -186,22 +188,19 @@ impl Handoffs {
         let account = self.admit(who, Scope::HandoffWrite, &patch.ask)?;
         let found = self.find(who, &account, &patch.ask).await;
         let mut there = self.conclude(who, &account, &patch.ask, found)?.handoff;
-        let (project, key) =
-            (there.heading.project.clone(), names::handoff(&account, &there.heading.id));
+        let mut turn = None;
         for _ in 0..RACES {
-            if there.heading.project != project {
-                return Err(Miss::of(Missing::InOtherProject).into());
-            }
             patch.precondition.check(Some(there.revision))?;
             let (heading, data) = self.patched(&there, &patch)?;
+            let key = names::handoff(&account, &heading.id);
             if let Some(stored) = self.put_over(Some(&there), &key, &heading, &data).await? {
                 return Ok(stored);
             }
-            there = match self.records.load(&key).await? {
-                Found::Live(now) => now,
-                Found::Gone(how) => return Err(Miss::of(how.into()).into()),
-                Found::Never => return Err(Miss::of(Missing::NeverWritten).into()),
-            };
+            if turn.is_none() {
+                turn = Some(self.turn(&account, &heading.id).await);
+            }
+            // By another id than its own it may be another handoff by now.
+            there = self.find(who, &account, &patch.ask).await?.handoff;
         }
         Err(ServiceError::Contended)
     }
