@@ -101,6 +101,8 @@ pub(super) async fn read(
 ) -> Result<HttpResponse, ApiError> {
     let ask = params.ask()?;
     let options = Options::of(&caller, &params)?;
+    // Read; and not to be held by thousands who wait.
+    drop(params);
     let found = find(&caller, &ask, options, &request, &handoffs).await?;
     Ok(match found {
         Ok(read) if conditional::is_known(&request, read.handoff.revision) => {

@@ -38,6 +38,12 @@ pub trait Record: Sized + Send + Sync + 'static {
     /// The index sets that list it.
     fn members(&self) -> Vec<Member>;
 
+    /// What is rung beside its own key when it is written, for those who watch for it by another
+    /// way.
+    fn rings(&self) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+
     /// From when on it may not be read.
     fn expires_at(&self) -> Timestamp;
 
@@ -94,6 +100,11 @@ impl Record for Handoff {
         let sharing = shared_id.as_ref().map(|id| names::handoffs_sharing(account, id));
         let sets = std::iter::once(names::handoffs_of(account)).chain(sharing);
         sets.map(|set| Member { set, name: name.clone(), order }).collect()
+    }
+
+    fn rings(&self) -> Vec<Vec<u8>> {
+        let Heading { account, shared_id, .. } = &self.heading;
+        shared_id.iter().map(|id| names::handoffs_sharing(account, id)).collect()
     }
 
     fn expires_at(&self) -> Timestamp {
@@ -153,6 +164,12 @@ impl Record for StoredAliases {
             order,
         };
         std::iter::once(own).chain(aliases.iter().map(named)).collect()
+    }
+
+    // Whoever waits for an id waits under it, whether a handoff or an alias comes.
+    fn rings(&self) -> Vec<Vec<u8>> {
+        let Aliases { account, aliases, .. } = &self.record;
+        aliases.iter().map(|alias| names::handoff(account, alias)).collect()
     }
 
     fn expires_at(&self) -> Timestamp {

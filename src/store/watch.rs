@@ -47,8 +47,7 @@ impl Default for Watchers {
 }
 
 impl Watchers {
-    /// Begins to watch `keys`: of records, or of sets that may come to list one. Look after this,
-    /// not before.
+    /// Begins to watch `keys`. Look after this, not before.
     pub fn watch(&self, keys: impl IntoIterator<Item = Vec<u8>>) -> Watch<'_> {
         let mut watch = Watch { watchers: self, keys: Vec::new(), bell: Arc::new(Notify::new()) };
         keys.into_iter().for_each(|key| watch.also(key));

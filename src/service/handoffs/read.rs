@@ -139,17 +139,17 @@ impl Handoffs {
     ) -> Result<Read, ServiceError> {
         let until = patience.until.unwrap_or_else(Instant::now);
         loop {
-            let mut watch = self.records.watch(match &ask.by {
-                By::SharedId(id) => vec![names::handoffs_sharing(account, id)],
-                By::Id(id) => vec![names::handoff(account, id), names::handoffs_named(account, id)],
-            });
+            let mut watch = self.records.watch([match &ask.by {
+                By::SharedId(id) => names::handoffs_sharing(account, id),
+                By::Id(id) => names::handoff(account, id),
+            }]);
             if let By::Id(id) = &ask.by {
                 // Of an alias too, and of one whose handoff is gone and may come again.
                 for named in Box::pin(self.ids_of(account, id)).await? {
                     watch.also(names::handoff(account, &named));
                 }
             }
-            let found = Box::pin(self.find(who, account, ask)).await;
+            let found = self.find(who, account, ask).await;
             if !patience.wants_other_than(&found) || self.records.is_closing() {
                 return found;
             }
@@ -160,7 +160,7 @@ impl Handoffs {
         }
     }
 
-    /// One look. What it seldom does is boxed: readers who wait hold all that a look may need.
+    /// One look. What memory cannot answer is boxed: readers who wait hold all that a look may need.
     pub(super) async fn find(
         &self,
         who: &Principal,
@@ -168,18 +168,29 @@ impl Handoffs {
         ask: &Ask,
     ) -> Result<Read, ServiceError> {
         let project = ask.project.as_ref();
-        let id = match &ask.by {
-            By::SharedId(shared_id) => {
-                return Box::pin(self.find_sharing(who, account, project, shared_id)).await;
-            }
-            By::Id(id) => id,
-        };
+        match &ask.by {
+            By::SharedId(id) => Box::pin(self.find_sharing(who, account, project, id)).await,
+            By::Id(id) => match self.records.cached(&names::handoff(account, id)).await {
+                Some(handoff) => seen(who, project, handoff, MatchedBy::Id),
+                None => Box::pin(self.find_stored(who, account, project, id)).await,
+            },
+        }
+    }
+
+    /// The handoff of an id that is not in memory, or that is an alias.
+    async fn find_stored(
+        &self,
+        who: &Principal,
+        account: &AccountId,
+        project: Option<&ProjectId>,
+        id: &HandoffId,
+    ) -> Result<Read, ServiceError> {
         let why = match self.records.get(&names::handoff(account, id)).await? {
             Found::Live(handoff) => return seen(who, project, handoff, MatchedBy::Id),
             Found::Gone(how) => how.into(),
             Found::Never => Missing::NeverWritten,
         };
-        match Box::pin(self.by_alias(account, id)).await? {
+        match self.by_alias(account, id).await? {
             Some(handoff) => seen(who, project, handoff, MatchedBy::Alias),
             None => Err(Miss::of(why).into()),
         }

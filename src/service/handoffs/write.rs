@@ -129,9 +129,9 @@ impl Handoffs {
             By::Id(id) => id,
             By::SharedId(id) => self.written_by_shared_id(who, &account, &project, id).await?,
         };
-        // Whoever says what must be there learns whether it is.
-        let is_guess = write.precondition != Precondition::None;
-        if is_guess {
+        // Whoever says what must be there learns whether it is, and may mean nothing else by it.
+        let may_guess = !matches!(write.precondition, Precondition::None | Precondition::Absent);
+        if may_guess {
             self.rates.may_look(&who.name)?;
         }
         let key = names::handoff(&account, &id);
@@ -150,7 +150,7 @@ impl Handoffs {
             if there.is_some_and(|there| there.heading.project != heading.project) {
                 return Err(ServiceError::HeldByOtherProject);
             }
-            if is_guess && there.is_none() {
+            if may_guess && there.is_none() {
                 self.rates.missed(&who.name, (&heading.account, &write.ask.by))?;
             }
             write.precondition.check(there.map(|there| there.revision))?;

@@ -58,7 +58,7 @@ impl<V: Record> Records<V> {
         Self { store, l1, look_ups }
     }
 
-    /// Watches `keys`, of records or of sets: the watch is rung when one of them is written.
+    /// Watches `keys`: the watch is rung when one of them, or what rings it, is written.
     pub fn watch(&self, keys: impl IntoIterator<Item = Vec<u8>>) -> Watch<'_> {
         self.store.watchers.watch(keys)
     }
@@ -122,7 +122,7 @@ impl<V: Record> Records<V> {
         self.store.kv.members(set, after, limit).await
     }
 
-    /// Writes `value` under `key` and wakes who watches it or a set that lists it. Goes on to its end, L1 included, when the caller goes away: what
+    /// Writes `value` under `key` and wakes who watches it. Goes on to its end, L1 included, when the caller goes away: what
     /// L1 holds must not depend on who is still listening.
     pub async fn put(
         self: &Arc<Self>,
@@ -134,7 +134,7 @@ impl<V: Record> Records<V> {
         let records = Arc::clone(self);
         let sealed = self.store.seal.seal(V::KIND, &key, &value.encode()?)?;
         let members = value.members();
-        let sets: Vec<_> = members.iter().map(|member| member.set.clone()).collect();
+        let rings = value.rings();
         let expires_at = value.expires_at();
         let put =
             Put { key: key.clone(), value: sealed.into(), expires_at, expect, change, members };
@@ -147,8 +147,8 @@ impl<V: Record> Records<V> {
                     value.stamp(revision);
                     let value = Arc::new(value);
                     records.l1.keep(&key, &value, generation).await;
-                    for written in sets.iter().chain([&key]) {
-                        records.store.watchers.ring(written);
+                    for rung in rings.iter().chain([&key]) {
+                        records.store.watchers.ring(rung);
                     }
                     Ok(Written::Done(value))
                 }
