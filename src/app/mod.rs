@@ -18,6 +18,7 @@ use actix_http::HttpService;
 use actix_server::Server;
 use actix_server::ServerBuilder;
 use actix_service::ServiceFactoryExt;
+use actix_service::boxed;
 use actix_service::fn_service;
 use actix_service::map_config;
 use actix_web::dev::AppConfig;
@@ -74,7 +75,7 @@ const KEYS_L1_BYTES: u64 = 8 << 20;
 const ALIASES_L1_BYTES: u64 = 8 << 20;
 // Threads that read the store's file. More would only wait for the same disk, each with its stack;
 // tokio would start 512.
-const READERS_A_WORKER: usize = 16;
+const READERS_A_WORKER: usize = 8;
 // What in-flight requests may still take once the listener is closed; they have their own deadline.
 const FINISH: Duration = Duration::from_secs(10);
 
@@ -256,7 +257,8 @@ impl App {
                     Ok((Watched::new(stream, &limits, metrics), Some(peer)))
                 }
             })
-            .and_then(http.map_err(|_connection_error| ()))
+            // Boxed, or actix-server keeps room for a whole connection twice.
+            .and_then(boxed::factory(http.map_err(|_connection_error| ())))
         })?;
         Ok(server.run())
     }

@@ -49,7 +49,9 @@ impl Default for Watchers {
 impl Watchers {
     /// Begins to watch `keys`. Look after this, not before.
     pub fn watch(&self, keys: impl IntoIterator<Item = Vec<u8>>) -> Watch<'_> {
-        let mut watch = Watch { watchers: self, keys: Vec::new(), bell: Arc::new(Notify::new()) };
+        // Mostly one.
+        let keys_watched = Vec::with_capacity(1);
+        let mut watch = Watch { watchers: self, keys: keys_watched, bell: Arc::new(Notify::new()) };
         keys.into_iter().for_each(|key| watch.also(key));
         watch
     }
