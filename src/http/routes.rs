@@ -95,12 +95,17 @@ fn is_of(pattern: &str, path: &str) -> bool {
 
 /// Mounts every route.
 pub fn mount(config: &mut ServiceConfig) {
-    let handoff_state = web::resource(HANDOFF_STATE)
-        .route(get().to(handoff_state::read))
-        .route(web::put().to(handoff_state::write))
-        .route(web::post().to(handoff_state::write))
-        .route(web::patch().to(handoff_state::patch))
-        .route(web::delete().to(handoff_state::erase));
+    // One by one, for actix matches a list of patterns by regular expressions, also where one of
+    // them is plain; that would be a quarter of a read's instructions.
+    for spelling in HANDOFF_STATE {
+        let handoff_state = web::resource(spelling)
+            .route(get().to(handoff_state::read))
+            .route(web::put().to(handoff_state::write))
+            .route(web::post().to(handoff_state::write))
+            .route(web::patch().to(handoff_state::patch))
+            .route(web::delete().to(handoff_state::erase));
+        config.service(handoff_state);
+    }
     let handoffs = web::resource("/v1/handoffs")
         .route(get().to(handoffs::list))
         .route(web::delete().to(handoffs::erase));
@@ -116,7 +121,7 @@ pub fn mount(config: &mut ServiceConfig) {
         web::resource("/metrics").route(get().to(health::metrics)),
         web::resource("/openapi.yaml").route(get().to(health::openapi)),
     ];
-    for resource in [handoff_state, handoffs, keys].into_iter().chain(others) {
+    for resource in [handoffs, keys].into_iter().chain(others) {
         config.service(resource);
     }
 }
