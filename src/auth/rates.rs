@@ -37,6 +37,8 @@ pub enum TooFast {
 
 // Ids that were missed lately. A slot that another id took is forgotten, and counts anew.
 const REMEMBERED: usize = 1 << 16;
+// Keys that have not asked for a while are forgotten once in so many requests.
+const FORGET_EVERY: u64 = 1 << 20;
 // Nobody is held back for longer.
 const LONGEST: Duration = Duration::from_secs(600);
 
@@ -45,6 +47,7 @@ const LONGEST: Duration = Duration::from_secs(600);
 pub struct Rates {
     requests: Option<Limiter>,
     misses: Option<Limiter>,
+    requests_counted: AtomicU64,
     missed: Box<[AtomicU64]>,
     // Who has missed too much, until when; and how many they are, so that a read need not look.
     held_back: Mutex<HashMap<String, Duration>>,
@@ -94,6 +97,7 @@ impl Rates {
         Self {
             requests: requests.map(|rate| Limiter::new(rate, &clock)),
             misses: misses.map(|rate| Limiter::new(rate, &clock)),
+            requests_counted: AtomicU64::new(0),
             missed: (0..REMEMBERED).map(|_| AtomicU64::new(0)).collect(),
             held_back: Mutex::default(),
             held_back_count: AtomicUsize::new(0),
@@ -104,8 +108,13 @@ impl Rates {
 
     /// Counts a request.
     pub fn request(&self, name: &String) -> Result<(), TooFast> {
-        let taken = self.requests.as_ref().map_or(Ok(()), |limiter| limiter.take(name));
-        taken.map_err(TooFast::Requests)
+        let Some(limiter) = &self.requests else { return Ok(()) };
+        if self.requests_counted.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1
+        {
+            limiter.spent.retain_recent();
+            self.misses.iter().for_each(|limiter| limiter.spent.retain_recent());
+        }
+        limiter.take(name).map_err(TooFast::Requests)
     }
 
     /// Asked before a look-up: whether misses of before do not hold this credential back. It is

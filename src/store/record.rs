@@ -38,9 +38,9 @@ pub trait Record: Sized + Send + Sync + 'static {
     /// The index sets that list it.
     fn members(&self) -> Vec<Member>;
 
-    /// What is rung beside its own key when it is written, for those who watch for it by another
-    /// way.
-    fn rings(&self) -> Vec<Vec<u8>> {
+    /// What is rung beside its own key when it is written, and with which revision, for those who
+    /// watch for it by another way.
+    fn rings(&self) -> Vec<(Vec<u8>, u64)> {
         Vec::new()
     }
 
@@ -102,9 +102,10 @@ impl Record for Handoff {
         sets.map(|set| Member { set, name: name.clone(), order }).collect()
     }
 
-    fn rings(&self) -> Vec<Vec<u8>> {
+    fn rings(&self) -> Vec<(Vec<u8>, u64)> {
         let Heading { account, shared_id, .. } = &self.heading;
-        shared_id.iter().map(|id| names::handoffs_sharing(account, id)).collect()
+        let ring = |id| (names::handoffs_sharing(account, id), self.revision);
+        shared_id.iter().map(ring).collect()
     }
 
     fn expires_at(&self) -> Timestamp {
@@ -166,10 +167,11 @@ impl Record for StoredAliases {
         std::iter::once(own).chain(aliases.iter().map(named)).collect()
     }
 
-    // Whoever waits for an id waits under it, whether a handoff or an alias comes.
-    fn rings(&self) -> Vec<Vec<u8>> {
+    // Whoever waits for an id waits under it, whether a handoff or an alias comes; and the handoff
+    // that an alias leads to may be of any revision.
+    fn rings(&self) -> Vec<(Vec<u8>, u64)> {
         let Aliases { account, aliases, .. } = &self.record;
-        aliases.iter().map(|alias| names::handoff(account, alias)).collect()
+        aliases.iter().map(|alias| (names::handoff(account, alias), u64::MAX)).collect()
     }
 
     fn expires_at(&self) -> Timestamp {

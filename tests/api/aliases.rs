@@ -125,3 +125,19 @@ async fn aliases_survive_a_restart() {
     let server = Server::on(&folder, clock, &[]);
     assert_eq!(server.admin().read("x").await.ok(200)["id"], "CA1");
 }
+
+#[tokio::test]
+async fn an_alias_given_while_its_handoff_is_erased_does_not_outlive_it() {
+    let server = Server::start();
+    let admin = server.admin();
+    for round in 0..60 {
+        let (id, alias) = (format!("CA{round}"), format!("x{round}"));
+        admin.write(&id, "{}").await.ok(201);
+        let aliases = [alias.as_str()];
+        let path = format!("/v1/handoff_state?id={id}");
+        let (given, erased) = tokio::join!(name(&admin, &id, &aliases), admin.delete(&path));
+        assert!([200, 404].contains(&given.status) && erased.status == 204);
+        admin.write(&id, "{}").await.ok(201);
+        admin.read(&alias).await.refused(404, "HANDOFF_NOT_FOUND");
+    }
+}

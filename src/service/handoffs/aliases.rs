@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OwnedMutexGuard;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::config::MAX_TTL_SECONDS;
 use crate::domain::account::AccountId;
@@ -49,7 +51,7 @@ impl Handoffs {
             return Err(ServiceError::TooManyAliases);
         }
         let found = self.find(who, &account, ask).await;
-        let handoff = self.conclude(who, &account, ask, found)?.handoff;
+        let handoff = self.conclude(who, &account, ask, found).await?.handoff;
         let lock = self.lock_aliases(&account).await;
         let handoffs = Arc::clone(self);
         let adding = tokio::spawn(async move {
@@ -82,17 +84,32 @@ impl Handoffs {
         let all = known.with(&more).ok_or(ServiceError::TooManyAliases)?;
         let mut gone = Vec::new();
         for alias in &more {
-            gone.extend(self.free(account, alias).await?);
+            let ids = self.free(account, alias).await?;
+            gone.extend(ids.into_iter().map(|id| (alias.clone(), id)));
         }
-        for id in gone {
-            self.remove_locked(account, &id).await?;
+        for (alias, id) in gone {
+            // Written anew since, it keeps its aliases.
+            if self.is_live(account, &id).await? {
+                return Err(ServiceError::AliasTaken(alias));
+            }
+            self.aliases.delete(names::aliases(account, &id), Expect::Anything).await?;
         }
         let life = Duration::from_secs(u64::from(MAX_TTL_SECONDS));
         let all = StoredAliases::new(all, self.clock.now().plus(life));
-        match self.aliases.put(key, all, Expect::Anything, Change::Content).await? {
+        let put = self.aliases.put(key.clone(), all, Expect::Anything, Change::Content).await?;
+        // Whoever erased it meanwhile may have seen no aliases yet: then they are ours to take away.
+        if !self.is_live(account, own).await? {
+            self.aliases.delete(key, Expect::Anything).await?;
+            return Err(Miss::of(Missing::Erased).into());
+        }
+        match put {
             Written::Done(stored) => Ok(stored),
             Written::Conflict => Err(ServiceError::Contended),
         }
+    }
+
+    async fn is_live(&self, account: &AccountId, id: &HandoffId) -> Result<bool, ServiceError> {
+        Ok(self.records.get(&names::handoff(account, id)).await?.live().is_some())
     }
 
     /// Makes sure that no handoff answers to `alias`; answers those that did and are gone.
@@ -102,12 +119,12 @@ impl Handoffs {
         alias: &HandoffId,
     ) -> Result<Vec<HandoffId>, ServiceError> {
         let taken = || ServiceError::AliasTaken(alias.clone());
-        if self.records.get(&names::handoff(account, alias)).await?.live().is_some() {
+        if self.is_live(account, alias).await? {
             return Err(taken());
         }
         let ids = self.ids_of(account, alias).await?;
         for id in &ids {
-            if self.records.get(&names::handoff(account, id)).await?.live().is_some() {
+            if self.is_live(account, id).await? {
                 return Err(taken());
             }
         }
@@ -144,45 +161,66 @@ impl Handoffs {
 
     /// Takes the aliases of an erased handoff away.
     pub(super) async fn remove_aliases(
-        &self,
+        self: &Arc<Self>,
         account: &AccountId,
         id: &HandoffId,
     ) -> Result<(), ServiceError> {
+        // Whoever is adding some at this moment looks once more when it is done.
         if self.aliases.get(&names::aliases(account, id)).await?.live().is_none() {
             return Ok(());
         }
-        let _lock = self.lock_aliases(account).await;
-        // Written anew meanwhile, it may have been given some.
-        if self.records.get(&names::handoff(account, id)).await?.live().is_some() {
-            return Ok(());
-        }
-        self.remove_locked(account, id).await
-    }
-
-    async fn remove_locked(&self, account: &AccountId, id: &HandoffId) -> Result<(), ServiceError> {
-        self.aliases.delete(names::aliases(account, id), Expect::Anything).await?;
-        Ok(())
+        self.remove_aliases_of(account, vec![id.clone()]).await
     }
 
     /// Takes away the aliases of all handoffs of a project, or of the account, that are gone: of
-    /// those that were erased, and of those that expired before.
+    /// those that were erased, and of those that expired before. False when `until` came first.
     pub(super) async fn remove_all_aliases(
-        &self,
+        self: &Arc<Self>,
         account: &AccountId,
         is_meant: impl Fn(&ProjectId) -> bool,
-    ) -> Result<(), ServiceError> {
+        until: Instant,
+    ) -> Result<bool, ServiceError> {
         let mut after = None;
         loop {
+            if Instant::now() >= until {
+                return Ok(false);
+            }
             let page = self.aliases.members(names::aliased_of(account), after, PAGE).await?;
             let listed = page.iter().filter_map(|name| names::read_handoff_listed(name));
-            for (_, id) in listed.filter(|(project, _)| is_meant(project)) {
-                self.remove_aliases(account, &id).await?;
-            }
+            let ids = listed.filter(|(project, _)| is_meant(project)).map(|(_, id)| id).collect();
+            self.remove_aliases_of(account, ids).await?;
             match page.into_iter().nth(PAGE - 1) {
                 Some(last) => after = Some(last),
-                None => return Ok(()),
+                None => return Ok(true),
             }
         }
+    }
+
+    /// Takes away the aliases of those of `ids` that are gone, in one commit or a few.
+    async fn remove_aliases_of(
+        self: &Arc<Self>,
+        account: &AccountId,
+        ids: Vec<HandoffId>,
+    ) -> Result<(), ServiceError> {
+        let lock = self.lock_aliases(account).await;
+        let (handoffs, account) = (Arc::clone(self), account.clone());
+        let removing = tokio::spawn(async move {
+            let mut under_way = JoinSet::new();
+            for id in ids {
+                // Written anew meanwhile, it may have been given some.
+                if !handoffs.is_live(&account, &id).await? {
+                    let (aliases, key) =
+                        (Arc::clone(&handoffs.aliases), names::aliases(&account, &id));
+                    under_way.spawn(async move { aliases.delete(key, Expect::Anything).await });
+                }
+            }
+            while let Some(removed) = under_way.join_next().await {
+                removed.map_err(StoreError::panicked)??;
+            }
+            drop(lock);
+            Ok(())
+        });
+        removing.await.map_err(StoreError::panicked)?
     }
 
     /// Locks the aliases of an account, and of some others.

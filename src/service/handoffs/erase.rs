@@ -65,7 +65,7 @@ impl Handoffs {
             // What an erasure that was cut short may have left.
             self.remove_aliases(&account, id).await?;
         }
-        let mut there = self.conclude(who, &account, ask, found)?.handoff;
+        let mut there = self.conclude(who, &account, ask, found).await?.handoff;
         let mut turn = None;
         for _ in 0..RACES {
             precondition.check(Some(there.revision))?;
@@ -143,14 +143,18 @@ impl Handoffs {
                 }
             }
         }
-        match whole {
-            Whole::SharedId(_) => {}
-            Whole::Project(project) => {
-                self.remove_all_aliases(account, |own| own == project).await?;
+        let is_meant = |own: &ProjectId| match whole {
+            Whole::Project(project) => own == project,
+            Whole::SharedId(_) | Whole::Account => true,
+        };
+        let done = match whole {
+            // Those of the handoffs that carried it went with them.
+            Whole::SharedId(_) => true,
+            Whole::Project(_) | Whole::Account => {
+                self.remove_all_aliases(account, is_meant, until).await?
             }
-            Whole::Account => self.remove_all_aliases(account, |_| true).await?,
-        }
-        Ok(Erased { done: true, ..erased })
+        };
+        Ok(Erased { done, ..erased })
     }
 
     /// What is listed of `whole`, with revisions, and from where to go on.
@@ -192,8 +196,8 @@ impl Handoffs {
             under_way.spawn(async move { handoffs.erase_one(&account, &id, revision).await });
         }
         let mut rewritten = false;
-        for outcome in under_way.join_all().await {
-            match outcome? {
+        while let Some(outcome) = under_way.join_next().await {
+            match outcome.map_err(StoreError::panicked)?? {
                 Outcome::Done(_) => erased.count += 1,
                 Outcome::Conflict(there) => rewritten = rewritten || there.is_some(),
             }

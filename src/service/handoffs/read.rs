@@ -90,7 +90,7 @@ impl Handoffs {
                 found = self.wait(who, &account, ask, patience).await;
             }
         }
-        self.conclude(who, &account, ask, found)
+        self.conclude(who, &account, ask, found).await
     }
 
     /// The account a request is about, if it may be asked of: before any look-up, for whoever has
@@ -113,7 +113,7 @@ impl Handoffs {
     }
 
     /// Counts a miss, and names the id that may have been meant.
-    pub(super) fn conclude(
+    pub(super) async fn conclude(
         &self,
         who: &Principal,
         account: &AccountId,
@@ -125,7 +125,13 @@ impl Handoffs {
         if let By::Id(id) = &ask.by
             && miss.why == Missing::NeverWritten
         {
-            miss.near = self.recent.near(account, &who.projects, id, self.clock.now());
+            let near = self.recent.near(account, &who.projects, id, self.clock.now());
+            // Named only while it is there: it may have been erased a moment ago.
+            if let Some(near) = near
+                && self.records.glance(&names::handoff(account, &near)).await?.live().is_some()
+            {
+                miss.near = Some(near);
+            }
         }
         Err(ServiceError::NoHandoff(miss))
     }
@@ -139,10 +145,11 @@ impl Handoffs {
     ) -> Result<Read, ServiceError> {
         let until = patience.until.unwrap_or_else(Instant::now);
         loop {
-            let mut watch = self.records.watch([match &ask.by {
+            let key = match &ask.by {
                 By::SharedId(id) => names::handoffs_sharing(account, id),
                 By::Id(id) => names::handoff(account, id),
-            }]);
+            };
+            let mut watch = self.records.watch(key, patience.min_revision.unwrap_or(0));
             if let By::Id(id) = &ask.by {
                 // Of an alias too, and of one whose handoff is gone and may come again.
                 for named in Box::pin(self.ids_of(account, id)).await? {

@@ -112,3 +112,28 @@ async fn a_shared_id_that_many_of_another_project_carry_is_found_behind_them() {
     let missed = handoffs.read(&only("r"), &ask, patience, nobody_waits).await;
     assert!(matches!(missed, Err(crate::service::error::ServiceError::NoHandoff(_))));
 }
+
+#[tokio::test]
+async fn the_aliases_of_many_that_expired_are_taken_away_in_time_or_next_time() {
+    let (handoffs, clock) = handoffs();
+    let by = |id: String| Ask { account: None, project: None, by: By::Id(id.parse().unwrap()) };
+    for n in 0..600 {
+        write(&handoffs, &clock, &format!("h{n}"), "p", None).await;
+        let alias = vec![format!("a{n}").parse().unwrap()];
+        handoffs.add_aliases(&Principal::admin(), &by(format!("h{n}")), alias).await.unwrap();
+    }
+    clock.advance(Duration::from_secs(3600));
+    write(&handoffs, &clock, "h7", "p", None).await;
+    let erase = async |until| {
+        handoffs.erase_whole(&Principal::admin(), None, &Whole::Account, until).await.unwrap()
+    };
+    assert!(!erase(Instant::now()).await.done);
+    let erased = erase(Instant::now() + Duration::from_secs(60)).await;
+    assert_eq!(erased, Erased { count: 1, done: true });
+    for n in [0, 7, 599] {
+        write(&handoffs, &clock, &format!("h{n}"), "p", None).await;
+        let (who, ask) = (Principal::admin(), by(format!("a{n}")));
+        let by_alias = handoffs.read(&who, &ask, Patience::default(), || Ok(None::<()>));
+        assert!(by_alias.await.is_err(), "a{n}");
+    }
+}

@@ -187,7 +187,7 @@ impl Handoffs {
     pub async fn patch(&self, who: &Principal, patch: Patch) -> Result<Stored, ServiceError> {
         let account = self.admit(who, Scope::HandoffWrite, &patch.ask)?;
         let found = self.find(who, &account, &patch.ask).await;
-        let mut there = self.conclude(who, &account, &patch.ask, found)?.handoff;
+        let mut there = self.conclude(who, &account, &patch.ask, found).await?.handoff;
         let mut turn = None;
         for _ in 0..RACES {
             patch.precondition.check(Some(there.revision))?;

@@ -3,7 +3,7 @@
 //! # Why not moka's own `try_get_with` and `invalidate`
 //!
 //! A load that began before a write can land after it and put the old value back; moka keeps it
-//! until it expires. So a value enters only through [`L1::keep`], under moka's lock for its key,
+//! until it expires. So a value enters only through `L1::upsert`, under moka's lock for its key,
 //! and four guards hold there:
 //!
 //! 1. *Generations.* A counter per stripe of keys is raised before and after each store write. A

@@ -58,9 +58,10 @@ impl<V: Record> Records<V> {
         Self { store, l1, look_ups }
     }
 
-    /// Watches `keys`: the watch is rung when one of them, or what rings it, is written.
-    pub fn watch(&self, keys: impl IntoIterator<Item = Vec<u8>>) -> Watch<'_> {
-        self.store.watchers.watch(keys)
+    /// Watches `key`: the watch is rung when it, or what rings it, is written with `min_revision`
+    /// or a newer one.
+    pub fn watch(&self, key: Vec<u8>, min_revision: u64) -> Watch<'_> {
+        self.store.watchers.watch(key, min_revision)
     }
 
     /// What seals these records, for what else must not be read or made up outside.
@@ -122,8 +123,8 @@ impl<V: Record> Records<V> {
         self.store.kv.members(set, after, limit).await
     }
 
-    /// Writes `value` under `key` and wakes who watches it. Goes on to its end, L1 included, when the caller goes away: what
-    /// L1 holds must not depend on who is still listening.
+    /// Writes `value` under `key` and wakes who watches it. Goes on to its end, L1 included, when the
+    /// caller goes away: what L1 holds must not depend on who is still listening.
     pub async fn put(
         self: &Arc<Self>,
         key: Vec<u8>,
@@ -134,7 +135,6 @@ impl<V: Record> Records<V> {
         let records = Arc::clone(self);
         let sealed = self.store.seal.seal(V::KIND, &key, &value.encode()?)?;
         let members = value.members();
-        let rings = value.rings();
         let expires_at = value.expires_at();
         let put =
             Put { key: key.clone(), value: sealed.into(), expires_at, expect, change, members };
@@ -147,8 +147,9 @@ impl<V: Record> Records<V> {
                     value.stamp(revision);
                     let value = Arc::new(value);
                     records.l1.keep(&key, &value, generation).await;
-                    for rung in rings.iter().chain([&key]) {
-                        records.store.watchers.ring(rung);
+                    records.store.watchers.ring(&key, revision);
+                    for (rung, revision) in value.rings() {
+                        records.store.watchers.ring(&rung, revision);
                     }
                     Ok(Written::Done(value))
                 }
