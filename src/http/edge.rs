@@ -89,7 +89,7 @@ async fn serve(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
     let Some(edge) = request.app_data::<Data<Edge>>().cloned() else {
-        return Err(ApiError::new(Code::Internal, "The server was put together wrongly").into());
+        return Err(misassembled().into());
     };
     let route = routes::find(request.path());
     let method = method_label(request.method());
@@ -286,6 +286,11 @@ fn slim(request: &mut ServiceRequest) {
         }
     }
     *request.headers_mut() = kept;
+}
+
+/// Something that the app should have put there is not there.
+pub(super) fn misassembled() -> ApiError {
+    ApiError::new(Code::Internal, "The server was put together wrongly")
 }
 
 fn overloaded() -> ApiError {

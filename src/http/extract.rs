@@ -101,7 +101,8 @@ impl Params {
 
     /// The same for what changes or erases: both ids might mean two handoffs.
     pub(super) fn ask_for_one(&self) -> Result<Ask, ApiError> {
-        if self.text("id")?.is_some() && self.text("shared_id")?.is_some() {
+        let is_given = |name| self.text(name).map(|text| text.is_some_and(|text| !text.is_empty()));
+        if is_given("id")? && is_given("shared_id")? {
             return Err(invalid("shared_id", "stands beside `id`; give one of them here"));
         }
         self.ask()

@@ -19,9 +19,9 @@ use crate::domain::handoff_id::HandoffId;
 use crate::http::body::Body;
 use crate::http::body::Members;
 use crate::http::conditional;
+use crate::http::edge;
 use crate::http::edge::Edge;
 use crate::http::error::ApiError;
-use crate::http::error::Code;
 use crate::http::extract::Caller;
 use crate::http::extract::Params;
 use crate::http::extract::invalid;
@@ -144,8 +144,8 @@ async fn find(
     request: &HttpRequest,
     handoffs: &Handoffs,
 ) -> Result<Result<Read, Miss>, ApiError> {
-    let edge = request.app_data::<Data<Edge>>().zip(RequestState::of(request));
-    let (edge, state) = edge.ok_or_else(misassembled)?;
+    let parts = request.app_data::<Data<Edge>>().zip(RequestState::of(request));
+    let (edge, state) = parts.ok_or_else(edge::misassembled)?;
     let until = state.started + options.wait;
     let patience = Patience {
         until: (!options.wait.is_zero()).then_some(until),
@@ -173,10 +173,6 @@ async fn find(
         Err(ServiceError::NoHandoff(miss)) if options.miss_200 => Ok(Err(miss)),
         Err(error) => Err(error.into()),
     }
-}
-
-fn misassembled() -> ApiError {
-    ApiError::new(Code::Internal, "The server was put together wrongly")
 }
 
 /// A handoff, whole.

@@ -18,12 +18,13 @@ use crate::harness::Server;
 
 /// What befalls every call.
 #[derive(Clone, Debug, Default)]
-struct Fate(Arc<Mutex<Option<Befalls>>>);
+pub struct Fate(Arc<Mutex<Option<Befalls>>>);
 
 #[derive(Clone, Debug)]
-enum Befalls {
+pub enum Befalls {
     Fails(StoreError),
     Hangs,
+    DeletesSlowly(Duration),
 }
 
 /// An engine under a fate.
@@ -35,9 +36,8 @@ struct Ill {
 
 impl Ill {
     async fn suffer(&self) -> Result<(), StoreError> {
-        let fate = self.fate.0.lock().unwrap().clone();
-        match fate {
-            None => Ok(()),
+        match self.fate.get() {
+            None | Some(Befalls::DeletesSlowly(_)) => Ok(()),
             Some(Befalls::Fails(error)) => Err(error),
             Some(Befalls::Hangs) => std::future::pending().await,
         }
@@ -62,6 +62,9 @@ impl Kv for Ill {
     fn delete(&self, delete: Delete) -> Pending<'_, Outcome> {
         Box::pin(async move {
             self.suffer().await?;
+            if let Some(Befalls::DeletesSlowly(takes)) = self.fate.get() {
+                tokio::time::sleep(takes).await;
+            }
             self.inner.delete(delete).await
         })
     }
@@ -91,15 +94,24 @@ impl Kv for Ill {
 }
 
 fn server() -> (Server, Fate) {
+    server_with(&[])
+}
+
+/// A server on an engine that suffers what is set.
+pub fn server_with(flags: &[&str]) -> (Server, Fate) {
     let fate = Fate::default();
     let held = fate.clone();
-    let server = Server::over(move |inner| Arc::new(Ill { inner, fate: held }));
+    let server = Server::over(move |inner| Arc::new(Ill { inner, fate: held }), flags);
     (server, fate)
 }
 
 impl Fate {
-    fn set(&self, fate: Option<Befalls>) {
+    pub fn set(&self, fate: Option<Befalls>) {
         *self.0.lock().unwrap() = fate;
+    }
+
+    fn get(&self) -> Option<Befalls> {
+        self.0.lock().unwrap().clone()
     }
 }
 

@@ -83,13 +83,8 @@ impl Server {
         Self::on(&folder, Clock::fixed(start), flags)
     }
 
-    /// A server with something around its engine.
-    pub fn over(around: impl FnOnce(Arc<dyn Kv>) -> Arc<dyn Kv> + Send + 'static) -> Self {
-        Self::over_with(around, &[])
-    }
-
-    /// The same with these flags besides.
-    pub fn over_with(
+    /// A server with something around its engine, and these flags besides.
+    pub fn over(
         around: impl FnOnce(Arc<dyn Kv>) -> Arc<dyn Kv> + Send + 'static,
         flags: &[&str],
     ) -> Self {

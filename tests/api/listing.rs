@@ -1,18 +1,13 @@
 //! Listing for operators, and erasing much at once.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
-use baton::store::kv::Delete;
-use baton::store::kv::Kv;
-use baton::store::kv::Outcome;
-use baton::store::kv::Pending;
-use baton::store::kv::Put;
-use baton::store::kv::Slot;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::failures;
+use crate::failures::Befalls;
 use crate::harness::Client;
 use crate::harness::Server;
 
@@ -127,12 +122,10 @@ async fn all_of_a_shared_id_a_project_or_an_account_is_erased_once_it_is_confirm
 
 #[tokio::test]
 async fn erasing_leaves_off_in_time_and_goes_on_when_asked_again() {
-    let slow = Duration::from_millis(350);
-    let server = Server::over_with(
-        move |kv| Arc::new(Slow { kv, slow }),
-        &["--request-timeout-ms", "300", "--store", "memory"],
-    );
+    let flags = ["--request-timeout-ms", "300", "--store", "memory"];
+    let (server, fate) = failures::server_with(&flags);
     fill(&server, 600).await;
+    fate.set(Some(Befalls::DeletesSlowly(Duration::from_millis(350))));
     let admin = server.admin();
     let (mut erased, mut asked) = (0, 0);
     loop {
@@ -159,45 +152,4 @@ async fn the_aliases_of_what_expired_are_erased_too() {
     erase(&admin, "account_id=default&confirm=default").await;
     admin.write("CA1", "{}").await.ok(201);
     admin.read("x").await.refused(404, "HANDOFF_NOT_FOUND");
-}
-
-/// A store that takes its time to delete.
-#[derive(Debug)]
-struct Slow {
-    kv: Arc<dyn Kv>,
-    slow: Duration,
-}
-
-impl Kv for Slow {
-    fn get(&self, key: Vec<u8>) -> Pending<'_, Option<Slot>> {
-        self.kv.get(key)
-    }
-
-    fn put(&self, put: Put) -> Pending<'_, Outcome> {
-        self.kv.put(put)
-    }
-
-    fn delete(&self, delete: Delete) -> Pending<'_, Outcome> {
-        Box::pin(async move {
-            tokio::time::sleep(self.slow).await;
-            self.kv.delete(delete).await
-        })
-    }
-
-    fn members(
-        &self,
-        set: Vec<u8>,
-        after: Option<Vec<u8>>,
-        limit: usize,
-    ) -> Pending<'_, Vec<Vec<u8>>> {
-        self.kv.members(set, after, limit)
-    }
-
-    fn ping(&self) -> Pending<'_, ()> {
-        self.kv.ping()
-    }
-
-    fn close(&self) {
-        self.kv.close();
-    }
 }

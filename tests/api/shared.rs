@@ -110,6 +110,8 @@ async fn what_expired_carries_it_no_more_and_what_changes_or_erases_takes_one_id
     let both = "/v1/handoff_state?id=CA1&shared_id=S";
     admin.delete(both).await.refused(400, "INVALID_PARAMETER");
     admin.patch(both, r#"{"data":{}}"#).await.refused(400, "INVALID_PARAMETER");
+    let empty = "/v1/handoff_state?id=CA1&shared_id=";
+    admin.patch(empty, r#"{"data":{"a":0}}"#).await.ok(200);
     admin.patch("/v1/handoff_state?shared_id=S", r#"{"data":{"a":1}}"#).await.ok(200);
     assert_eq!(admin.read("CA1").await.ok(200)["data"], json!({ "a": 1 }));
     assert_eq!(admin.delete("/v1/handoff_state?shared_id=S").await.status, 204);
