@@ -14,6 +14,7 @@
 //! | [`service`] | use cases; each asks first who is asking |
 //! | [`auth`] | doors: a credential in, a principal out; how fast it may ask |
 //! | [`store`] | bytes that survive a restart: engines, seal, records, L1 |
+//! | [`twilio`] | what Twilio is: signatures, parameters, what its widgets take |
 //! | [`telemetry`] | logs, metrics, the only maker of outbound clients |
 //! | [`config`] | settings as plain, checked data |
 //! | [`domain`] | the nouns; no I/O, no clock read, no framework |
@@ -44,3 +45,4 @@ pub mod http;
 pub mod service;
 pub mod store;
 pub mod telemetry;
+pub mod twilio;

@@ -33,10 +33,12 @@ use crate::app::first_start::NoKeys;
 use crate::app::shutdown::Stop;
 use crate::auth::api_key::KeyDoor;
 use crate::auth::rates::Rates;
+use crate::auth::twilio_request::TwilioDoor;
 use crate::config::Settings;
 use crate::config::StoreKind;
 use crate::domain::api_key::KeyHash;
 use crate::domain::clock::Clock;
+use crate::domain::public_url::PublicUrl;
 use crate::http::access::AccessLog;
 use crate::http::connection::COARSE_CLOCK;
 use crate::http::connection::Watched;
@@ -59,6 +61,7 @@ use crate::store::records::Records;
 use crate::store::records::Store;
 use crate::store::records::check_ring;
 use crate::store::watch::Watchers;
+use crate::telemetry::logging::Seldom;
 use crate::telemetry::logging::Sink;
 use crate::telemetry::metrics::Metrics;
 
@@ -69,6 +72,8 @@ pub const STORE_FILE: &str = "baton.redb";
 // Files that are not connections: the store, the log, the listener; and each worker's own.
 const FILES_KEPT_BACK: u64 = 64;
 const FILES_A_WORKER: u64 = 8;
+// Explanations cost some ten signatures each, and a log line.
+const EXPLAINED_A_SECOND: usize = 5;
 const BACKLOG: i32 = 2048;
 // Memory for keys in use; a key takes a kilobyte.
 const KEYS_L1_BYTES: u64 = 8 << 20;
@@ -147,6 +152,8 @@ impl App {
         let edge = Edge {
             limits: settings.edge.clone(),
             keys: KeyDoor::new(Arc::clone(&keys), admin, clock.clone()),
+            twilio: TwilioDoor::new(&settings.twilio, local_urls(&listener)),
+            explained: Seldom::new(EXPLAINED_A_SECOND, clock.clone()),
             metrics: Arc::clone(&metrics),
             access: AccessLog::new(log, &seal.derive(b"baton access log ids")?),
             clock: clock.clone(),
@@ -262,6 +269,14 @@ impl App {
         })?;
         Ok(server.run())
     }
+}
+
+/// What a server calls itself as long as nobody tells it where Twilio reaches it: no other machine
+/// does. (Settings see to it that then no signature is taken.)
+fn local_urls(listener: &TcpListener) -> Vec<PublicUrl> {
+    let Ok(address) = listener.local_addr() else { return Vec::new() };
+    let urls = [format!("http://{address}"), format!("http://localhost:{}", address.port())];
+    urls.iter().filter_map(|url| url.parse().ok()).collect()
 }
 
 fn handoffs(settings: &Settings, store: Store, metrics: &Metrics, rates: Arc<Rates>) -> Handoffs {

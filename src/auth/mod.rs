@@ -3,3 +3,4 @@
 
 pub mod api_key;
 pub mod rates;
+pub mod twilio_request;

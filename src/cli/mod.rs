@@ -3,7 +3,9 @@
 
 mod client;
 mod key;
+mod recipe;
 mod serve;
+mod sign;
 
 use std::fmt::Display;
 use std::io;
@@ -33,6 +35,10 @@ enum Command {
     Serve(Box<Raw>),
     /// Make, list and revoke API keys of a running server
     Key(key::Args),
+    /// Make and check Twilio's request signatures, and find out why one is refused
+    Sign(sign::Args),
+    /// Write out things to copy into a Twilio account
+    Recipe(recipe::Args),
 }
 
 /// Why a command was not carried out.
@@ -57,6 +63,8 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Serve(raw) => serve::run(&raw),
         Command::Key(args) => key::run(args),
+        Command::Sign(args) => sign::run(args),
+        Command::Recipe(args) => recipe::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

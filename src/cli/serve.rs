@@ -15,7 +15,7 @@ use crate::telemetry::logging;
 use crate::telemetry::logging::Sink;
 
 pub(super) const SECRETS_HELP: &str = "Secrets are also read from the environment: BATON_ADMIN_KEY, \
-BATON_SEAL_KEYS, BATON_SIGNING_KEYS. They have no flag, for every user of a machine can read the \
+BATON_SEAL_KEYS, BATON_SIGNING_KEYS, BATON_TWILIO_AUTH_TOKENS, BATON_TWILIO_SHARED_KEYS. They have no flag, for every user of a machine can read the \
 command line of its processes. What is not given is made at the first start and kept in the data \
 directory, readable by its owner alone.";
 

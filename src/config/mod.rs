@@ -5,6 +5,7 @@
 
 pub mod raw;
 pub mod secret;
+pub mod twilio;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -16,6 +17,8 @@ use secrecy::SecretSlice;
 use secrecy::SecretString;
 
 use crate::config::raw::Raw;
+use crate::config::twilio::Given;
+use crate::config::twilio::Twilio;
 
 /// Where handoffs are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +54,8 @@ pub struct Settings {
     pub drain: Duration,
     /// The life of a handoff whose writer does not say.
     pub default_ttl_seconds: u32,
+    /// What it knows of Twilio.
+    pub twilio: Twilio,
     /// How it deals with connections and load.
     pub edge: Edge,
     /// Requests of one key, if they are limited.
@@ -132,6 +137,13 @@ impl Settings {
             _ => faults.add("BATON_STORE must be embedded or memory"),
         };
         let secrets = secret::read(&raw.secrets, faults);
+        let given = Given {
+            listen,
+            public_url: raw.public_url.as_deref().unwrap_or_default(),
+            auth_tokens: secrets.auth_tokens,
+            shared_keys: secrets.shared_keys,
+        };
+        let twilio = Twilio::read(&given, faults);
         let log = match tracing_subscriber::EnvFilter::try_new(&raw.log) {
             Ok(_) => Some(raw.log.clone()),
             Err(_) => faults.add(
@@ -163,6 +175,7 @@ impl Settings {
             l1_max_bytes: l1_max_bytes?,
             drain: Duration::from_secs(drain?),
             default_ttl_seconds: u32::try_from(ttl?).ok()?,
+            twilio,
             edge: edge?,
             rate_requests: requests?,
             rate_misses: misses?,

@@ -16,6 +16,9 @@ pub struct Raw {
         allow_hyphen_values = true
     )]
     pub listen: String,
+    /// Where Twilio reaches this server, such as `https://voice.example.com`; several by blanks
+    #[arg(long, env = "BATON_PUBLIC_URL")]
+    pub public_url: Option<String>,
     /// Directory of the embedded store and of the keys that Baton makes itself
     #[arg(long, env = "BATON_DATA_DIR", default_value = "./baton-data")]
     pub data_dir: String,
@@ -131,6 +134,12 @@ pub struct RawSecrets {
     /// File with the signing keys: base64 of Ed25519 PKCS#8 each, newest first, blanks between
     #[arg(long, env = "BATON_SIGNING_KEYS_FILE")]
     pub signing_keys_file: Option<String>,
+    /// File with Twilio's Auth Tokens: `AC…=token`, or `AC…=token,token` while one replaces another
+    #[arg(long, env = "BATON_TWILIO_AUTH_TOKENS_FILE")]
+    pub twilio_auth_tokens_file: Option<String>,
+    /// File with webhook SharedKeys: `AC…:webhooks_sharedkey_…:HMAC_SHA256=secret`, blanks between
+    #[arg(long, env = "BATON_TWILIO_SHARED_KEYS_FILE")]
+    pub twilio_shared_keys_file: Option<String>,
     /// The first admin key itself, from the environment alone.
     #[arg(skip = from_environment("BATON_ADMIN_KEY"))]
     pub admin_key: Option<SecretString>,
@@ -140,10 +149,22 @@ pub struct RawSecrets {
     /// The signing keys themselves, from the environment alone.
     #[arg(skip = from_environment("BATON_SIGNING_KEYS"))]
     pub signing_keys: Option<SecretString>,
+    /// Twilio's Auth Tokens themselves, from the environment alone.
+    #[arg(skip = from_environment("BATON_TWILIO_AUTH_TOKENS"))]
+    pub twilio_auth_tokens: Option<SecretString>,
+    /// The SharedKeys themselves, from the environment alone.
+    #[arg(skip = from_environment("BATON_TWILIO_SHARED_KEYS"))]
+    pub twilio_shared_keys: Option<SecretString>,
 }
 
 /// Secrets that are read from the environment and take no flag: the variable's name.
-pub const SECRETS: [&str; 3] = ["BATON_ADMIN_KEY", "BATON_SEAL_KEYS", "BATON_SIGNING_KEYS"];
+pub const SECRETS: [&str; 5] = [
+    "BATON_ADMIN_KEY",
+    "BATON_SEAL_KEYS",
+    "BATON_SIGNING_KEYS",
+    "BATON_TWILIO_AUTH_TOKENS",
+    "BATON_TWILIO_SHARED_KEYS",
+];
 
 /// A variable that is not UTF-8 is given all the same: it reads as something that no secret is, so
 /// that the check refuses it and nobody takes it for unset.

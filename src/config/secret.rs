@@ -19,6 +19,8 @@ pub(super) struct Secrets {
     pub(super) admin_key: Option<SecretString>,
     pub(super) seal_keys: Option<Vec<SecretSlice<u8>>>,
     pub(super) signing_keys: Option<Vec<SecretSlice<u8>>>,
+    pub(super) auth_tokens: Option<SecretString>,
+    pub(super) shared_keys: Option<SecretString>,
 }
 
 pub(super) fn read(raw: &RawSecrets, faults: &mut Faults) -> Secrets {
@@ -54,7 +56,19 @@ pub(super) fn read(raw: &RawSecrets, faults: &mut Faults) -> Secrets {
         let is_key = |bytes: &[u8]| Ed25519KeyPair::from_pkcs8(bytes).is_ok();
         keys(name, "base64 of an Ed25519 key in PKCS#8", &text, faults, is_key)
     });
-    Secrets { admin_key, seal_keys, signing_keys }
+    let auth_tokens = given(
+        "BATON_TWILIO_AUTH_TOKENS",
+        raw.twilio_auth_tokens.as_ref(),
+        raw.twilio_auth_tokens_file.as_ref(),
+        faults,
+    );
+    let shared_keys = given(
+        "BATON_TWILIO_SHARED_KEYS",
+        raw.twilio_shared_keys.as_ref(),
+        raw.twilio_shared_keys_file.as_ref(),
+        faults,
+    );
+    Secrets { admin_key, seal_keys, signing_keys, auth_tokens, shared_keys }
 }
 
 fn given(

@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use crate::domain::account::AccountId;
 use crate::domain::clock::Timestamp;
+use crate::domain::principal::Credential;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Projects;
 use crate::domain::principal::Reach;
@@ -185,6 +186,7 @@ impl KeyRecord {
     /// Who a caller with this key is.
     pub fn principal(&self) -> Principal {
         Principal {
+            credential: Credential::Key,
             name: self.id.0.clone(),
             reach: Reach::Account(self.account.clone()),
             projects: self.projects.clone(),

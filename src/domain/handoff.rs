@@ -156,14 +156,20 @@ impl Fits {
     /// What a handoff fits.
     pub fn of(handoff: &Handoff) -> Self {
         let data = std::str::from_utf8(handoff.data()).unwrap_or_default();
-        let escaped =
-            |c: char| if c.is_ascii() && !"<>&'=".contains(c) { 1 } else { 6 * c.len_utf16() };
         Self {
             studio: handoff.document.len() <= STUDIO_BYTES,
             flex_task: data.encode_utf16().count() <= FLEX_TASK_CHARACTERS,
-            send_to_flex: data.chars().map(escaped).sum::<usize>() <= SEND_TO_FLEX_CHARACTERS,
+            send_to_flex: rendered_characters(data) <= SEND_TO_FLEX_CHARACTERS,
         }
     }
+}
+
+/// Characters of JSON where `< > & ' =`, and what is not ASCII, are written as `\uXXXX`: how the
+/// Send To Flex widget may render it.
+pub fn rendered_characters(json: &str) -> usize {
+    let rendered =
+        |c: char| if c.is_ascii() && !"<>&'=".contains(c) { 1 } else { 6 * c.len_utf16() };
+    json.chars().map(rendered).sum()
 }
 
 #[cfg(test)]

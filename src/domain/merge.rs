@@ -3,33 +3,32 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt;
 
-use serde::Deserializer;
-use serde::de::MapAccess;
-use serde::de::Visitor;
 use serde_json::value::RawValue;
+
+use crate::domain::members;
+use crate::domain::members::Member;
 
 /// `target` with `patch` applied; `None` when that changes nothing. Both are objects that
 /// [`crate::domain::data::check`] has passed; anything else counts as an empty one, as in the RFC's
 /// own text.
 pub fn merge(target: &str, patch: &str) -> Option<String> {
-    let mut members: Vec<Option<Member<'_>>> = members(target).into_iter().map(Some).collect();
+    let mut members: Vec<Option<Kept<'_>>> = members(target).into_iter().map(Some).collect();
     // By name, for a patch of thousands over thousands must not look at each pair.
     let named =
-        |(at, member): (usize, &Option<Member<'_>>)| Some((member.as_ref()?.name.clone(), at));
+        |(at, member): (usize, &Option<Kept<'_>>)| Some((member.as_ref()?.name.clone(), at));
     let places: HashMap<String, usize> = members.iter().enumerate().filter_map(named).collect();
     let mut is_changed = false;
-    for Member { name, key, value } in self::members(patch) {
+    for Kept { name, key, value } in self::members(patch) {
         let is_null = value == "null";
         let there = places.get(&name).and_then(|at| members.get_mut(*at));
         match there {
             None if is_null => continue,
-            None => members.push(Some(Member { name, key, value: without_nulls(value) })),
+            None => members.push(Some(Kept { name, key, value: without_nulls(value) })),
             Some(there) if is_null => *there = None,
             Some(there) => match there.as_mut().map(|known| replacement(&known.value, value)) {
                 Some(Some(replaced)) => {
-                    *there = there.take().map(|known| Member { value: replaced, ..known });
+                    *there = there.take().map(|known| Kept { value: replaced, ..known });
                 }
                 Some(None) | None => continue,
             },
@@ -61,48 +60,20 @@ fn is_object(value: &str) -> bool {
     value.starts_with('{')
 }
 
-fn written<'m>(members: impl Iterator<Item = &'m Member<'m>>) -> String {
-    let mut text = String::from("{");
-    for Member { key, value, .. } in members {
-        if text.len() > 1 {
-            text.push(',');
-        }
-        text.push_str(key);
-        text.push(':');
-        text.push_str(value);
-    }
-    text.push('}');
-    text
+fn written<'m>(members: impl Iterator<Item = &'m Kept<'m>>) -> String {
+    members::object(members.map(|kept| (kept.key, kept.value.as_ref())))
 }
 
-/// A member of an object: its name, and how name and value are spelled.
-struct Member<'a> {
+/// A member of the target or of the patch, whose value may come to be another.
+struct Kept<'a> {
     name: String,
     key: &'a str,
     value: Cow<'a, str>,
 }
 
-fn members(object: &str) -> Vec<Member<'_>> {
-    serde_json::Deserializer::from_str(object).deserialize_map(Collect).unwrap_or_default()
-}
-
-struct Collect;
-
-impl<'de> Visitor<'de> for Collect {
-    type Value = Vec<Member<'de>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = Vec::new();
-        while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
-            let name = serde_json::from_str(key.get()).map_err(serde::de::Error::custom)?;
-            members.push(Member { name, key: key.get(), value: value.get().into() });
-        }
-        Ok(members)
-    }
+fn members(object: &str) -> Vec<Kept<'_>> {
+    let kept = |Member { name, key, value }| Kept { name, key, value: RawValue::get(value).into() };
+    members::members(object).unwrap_or_default().into_iter().map(kept).collect()
 }
 
 #[cfg(test)]

@@ -2,11 +2,15 @@
 //! or a disk; everything can be made only through a constructor that checks it.
 
 pub mod account;
+pub mod account_sid;
+pub mod algorithm;
 pub mod aliases;
 pub mod api_key;
 pub mod clock;
 pub mod data;
 pub mod handoff;
 pub mod handoff_id;
+pub mod members;
 pub mod merge;
 pub mod principal;
+pub mod public_url;

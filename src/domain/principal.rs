@@ -109,10 +109,22 @@ pub enum Reach {
     AnyAccount,
 }
 
+/// By what it was proved who is asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// A key; it may be revoked, and what it asks for and misses is counted.
+    Key,
+    /// Twilio's signature: the ids are those of calls, not guesses, and tokens end with the process.
+    TwilioSignature,
+}
+
 /// Who is asking.
 #[derive(Clone, Debug)]
 pub struct Principal {
-    /// What stands in logs for this credential: a key's id, or `admin`. Never a secret.
+    /// By what it was proved.
+    pub credential: Credential,
+    /// What stands in logs for this credential: a key's id, `admin`, or a Twilio account's SID. Never
+    /// a secret.
     pub name: String,
     /// The accounts it acts for.
     pub reach: Reach,
@@ -130,6 +142,7 @@ impl Principal {
     /// The first admin key: every scope, every account.
     pub fn admin() -> Self {
         Self {
+            credential: Credential::Key,
             name: "admin".to_owned(),
             reach: Reach::AnyAccount,
             projects: Projects::All,

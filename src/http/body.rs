@@ -10,14 +10,14 @@ use actix_web::http::header;
 use actix_web::web;
 use actix_web::web::Bytes;
 use actix_web::web::Data;
-use serde::Deserializer;
-use serde::de::MapAccess;
-use serde::de::Visitor;
 use serde_json::value::RawValue;
 
+use crate::config;
 use crate::domain::data;
 use crate::domain::data::BadData;
 use crate::domain::data::Problem;
+use crate::domain::members;
+use crate::domain::members::Member;
 use crate::http::edge::Edge;
 use crate::http::error::ApiError;
 use crate::http::error::Code;
@@ -38,28 +38,50 @@ impl FromRequest for Body {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let edge = request.app_data::<Data<Edge>>().cloned();
         let state = RequestState::of(request);
-        let length = request.headers().get(header::CONTENT_LENGTH);
-        let length =
-            length.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
-        let payload = web::Payload::from_request(request, payload);
+        let reading = Reading::of(request, payload);
         Box::pin(async move {
             // Not let in, not read.
             let (edge, state) = edge.zip(state).ok_or_else(gate::missing)?;
             state.principal.get().ok_or_else(gate::missing)?;
-            let limits = &edge.limits;
-            if length.is_some_and(|length: usize| length > limits.max_body_bytes) {
-                return Err(too_large(limits.max_body_bytes));
-            }
-            let payload = payload.await.map_err(|_infallible| cut_short())?;
-            state.wait_for(Stage::Body, limits.body_timeout);
-            let bytes = payload.to_bytes_limited(limits.max_body_bytes).await;
-            state.wait_for(Stage::Work, limits.request_timeout);
-            match bytes {
-                Ok(Ok(bytes)) => Ok(Self(bytes)),
-                Ok(Err(_)) => Err(cut_short()),
-                Err(_) => Err(too_large(limits.max_body_bytes)),
-            }
+            reading.whole(edge.limits.max_body_bytes, &edge.limits, &state).await.map(Self)
         })
+    }
+}
+
+/// A body that is about to be read.
+pub(super) struct Reading {
+    length: Option<usize>,
+    payload: <web::Payload as FromRequest>::Future,
+}
+
+impl Reading {
+    /// The body of a request.
+    pub(super) fn of(request: &HttpRequest, payload: &mut Payload) -> Self {
+        let length = request.headers().get(header::CONTENT_LENGTH);
+        let length =
+            length.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+        Self { length, payload: web::Payload::from_request(request, payload) }
+    }
+
+    /// All of it, `limit` bytes at most, within the time that a body may take.
+    pub(super) async fn whole(
+        self,
+        limit: usize,
+        limits: &config::Edge,
+        state: &RequestState,
+    ) -> Result<Bytes, ApiError> {
+        if self.length.is_some_and(|length| length > limit) {
+            return Err(too_large(limit));
+        }
+        let payload = self.payload.await.map_err(|_infallible| cut_short())?;
+        state.wait_for(Stage::Body, limits.body_timeout);
+        let bytes = payload.to_bytes_limited(limit).await;
+        state.wait_for(Stage::Work, limits.request_timeout);
+        match bytes {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(_)) => Err(cut_short()),
+            Err(_) => Err(too_large(limit)),
+        }
     }
 }
 
@@ -78,7 +100,7 @@ fn cut_short() -> ApiError {
 
 /// The members of a JSON object, in order, each as the bytes that came.
 #[derive(Debug)]
-pub(super) struct Members<'b>(Vec<(String, &'b RawValue)>);
+pub(super) struct Members<'b>(Vec<Member<'b>>);
 
 impl<'b> Members<'b> {
     /// Reads a body that must be one object. `pointer` is where it stands, for messages.
@@ -100,14 +122,11 @@ impl<'b> Members<'b> {
     }
 
     fn read(text: &'b str, pointer: &str) -> Result<Self, ApiError> {
-        let mut reader = serde_json::Deserializer::from_str(text);
-        let members =
-            reader.deserialize_map(Collect).and_then(|members| reader.end().map(|()| members));
-        let members = members.map_err(|error| {
+        let members = members::members(text).map_err(|error| {
             ApiError::new(Code::InvalidJson, format!("Not valid JSON: {error}"))
         })?;
         let mut seen = HashSet::with_capacity(members.len());
-        for (name, _) in &members {
+        for Member { name, .. } in &members {
             if !seen.insert(name) {
                 return Err(ApiError::new(
                     Code::DuplicateKey,
@@ -123,19 +142,19 @@ impl<'b> Members<'b> {
 
     /// A member that is there and not null.
     pub(super) fn get(&self, name: &str) -> Option<&'b RawValue> {
-        let found = self.0.iter().find(|(key, _)| key == name).map(|(_, value)| *value);
+        let found = self.0.iter().find(|member| member.name == name).map(|m| m.value);
         found.filter(|value| value.get() != "null")
     }
 
     /// Whether a member is there and null.
     pub(super) fn has_null(&self, name: &str) -> bool {
-        self.0.iter().any(|(key, value)| key == name && value.get() == "null")
+        self.0.iter().any(|member| member.name == name && member.value.get() == "null")
     }
 
     /// The one member there is, if it is an object and one of `names`.
     pub(super) fn is_only(&self, names: &[&str]) -> Option<&str> {
         match self.0.as_slice() {
-            [(name, value)] if names.contains(&name.as_str()) && value.get().starts_with('{') => {
+            [Member { name, value, .. }] if names.contains(&name.as_str()) && value.get().starts_with('{') => {
                 Some(name)
             }
             _ => None,
@@ -172,9 +191,9 @@ impl<'b> Members<'b> {
 
     /// Refuses members that are not among `known`.
     pub(super) fn only(&self, known: &[&str]) -> Result<(), ApiError> {
-        match self.0.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+        match self.0.iter().find(|member| !known.contains(&member.name.as_str())) {
             None => Ok(()),
-            Some((name, _)) => {
+            Some(Member { name, .. }) => {
                 let (name, known) = (escaped(name), known.join(", "));
                 let message = format!("The body's member /{name} is not known; known are: {known}");
                 Err(ApiError::new(Code::UnknownParameter, message))
@@ -208,22 +227,4 @@ pub(super) fn invalid_at(pointer: &str, why: impl fmt::Display) -> ApiError {
 
 fn escaped(name: &str) -> String {
     name.chars().take(64).collect::<String>().replace('~', "~0").replace('/', "~1")
-}
-
-struct Collect;
-
-impl<'de> Visitor<'de> for Collect {
-    type Value = Vec<(String, &'de RawValue)>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = Vec::new();
-        while let Some(member) = map.next_entry()? {
-            members.push(member);
-        }
-        Ok(members)
-    }
 }

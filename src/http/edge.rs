@@ -33,6 +33,7 @@ use tracing_actix_web::RequestId;
 
 use crate::auth::api_key::KeyDoor;
 use crate::auth::rates::Rates;
+use crate::auth::twilio_request::TwilioDoor;
 use crate::config;
 use crate::domain::clock::Clock;
 use crate::domain::principal::Principal;
@@ -43,10 +44,12 @@ use crate::http::connection::Connection;
 use crate::http::error::ApiError;
 use crate::http::error::Code;
 use crate::http::gate;
+use crate::http::gate::Door;
 use crate::http::load::Load;
 use crate::http::request::RequestState;
 use crate::http::request::Stage;
 use crate::http::routes;
+use crate::telemetry::logging::Seldom;
 use crate::telemetry::metrics::Answered;
 use crate::telemetry::metrics::Code as CodeLabel;
 use crate::telemetry::metrics::Metrics;
@@ -62,6 +65,10 @@ pub struct Edge {
     pub limits: config::Edge,
     /// The door for keys.
     pub keys: KeyDoor,
+    /// The door for Twilio.
+    pub twilio: TwilioDoor,
+    /// How often a refused signature is explained.
+    pub explained: Seldom,
     /// Where it counts.
     pub metrics: Arc<Metrics>,
     /// Where it writes lines.
@@ -106,7 +113,8 @@ async fn serve(
         Err(connection_ends().into())
     };
 
-    let (mut outcome, refused) = settle(outcome, &state);
+    let is_bare = route.is_some_and(|route| route.door == Door::Webhook);
+    let (mut outcome, refused) = settle(outcome, &state, is_bare);
     let answer = match &mut outcome {
         Ok(answered) => answered.response_mut(),
         Err((_, answer)) => answer,
@@ -154,7 +162,7 @@ impl Edge {
         let needs = route.needs(request.method());
         let scope = needs.ok_or_else(|| routes::method_not_allowed(route, request.method()))?;
         let work = pin!(async {
-            if let Some(principal) = gate::admit(route.door, &self.keys, &request).await? {
+            if let Some(principal) = gate::admit(route.door, self, state, &mut request).await? {
                 // Set once, here; a request has one state.
                 let principal = state.principal.get_or_init(|| principal);
                 self.rates.request(&principal.name).map_err(ApiError::from)?;
@@ -216,19 +224,23 @@ async fn within<T>(
 fn settle(
     outcome: Result<ServiceResponse<BoxBody>, Error>,
     state: &RequestState,
+    is_bare: bool,
 ) -> (Result<ServiceResponse<BoxBody>, (Code, HttpResponse)>, Option<ApiError>) {
+    let answer = |refusal: &ApiError| {
+        if is_bare { refusal.bare_answer() } else { refusal.answer(&state.correlation_id) }
+    };
     match outcome {
         Ok(answered) => match answered.response().error().map(refusal) {
             Some(refusal) => {
                 let (request, _) = answered.into_parts();
-                let answer = refusal.answer(&state.correlation_id);
+                let answer = answer(&refusal);
                 (Ok(ServiceResponse::new(request, answer)), Some(refusal))
             }
             None => (Ok(answered), None),
         },
         Err(error) => {
             let refusal = refusal(&error);
-            let answer = refusal.answer(&state.correlation_id);
+            let answer = answer(&refusal);
             (Err((refusal.code, answer)), Some(refusal))
         }
     }

@@ -50,6 +50,10 @@ codes! {
     InvalidKey = "INVALID_KEY", UNAUTHORIZED, "Unauthorized";
     /// A key whose time is over.
     KeyExpired = "KEY_EXPIRED", UNAUTHORIZED, "Unauthorized";
+    /// `X-Twilio-Signature` is not the request's, and there is no key beside it.
+    InvalidSignature = "INVALID_SIGNATURE", UNAUTHORIZED, "Unauthorized";
+    /// A webhook without a signature, or with one that is not the request's.
+    SignatureRefused = "SIGNATURE_REFUSED", FORBIDDEN, "Forbidden";
     /// More than one credential.
     AmbiguousCredentials = "AMBIGUOUS_CREDENTIALS", BAD_REQUEST, "Bad Request";
     /// Basic with a key that may do more than read.
@@ -184,6 +188,11 @@ impl ApiError {
     /// What happened, for the log alone.
     pub fn cause(&self) -> Option<&str> {
         self.cause.as_deref()
+    }
+
+    /// The answer to a webhook: its status, and nothing that an unverified caller could learn from.
+    pub fn bare_answer(&self) -> HttpResponse {
+        HttpResponse::new(self.code.status())
     }
 
     /// The answer, with the request's correlation id as `error_id`.

@@ -15,8 +15,11 @@ use crate::auth::api_key::KeyDoor;
 use crate::auth::api_key::KeyRefused;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
+use crate::http::edge::Edge;
 use crate::http::error::ApiError;
 use crate::http::error::Code;
+use crate::http::request::RequestState;
+use crate::http::twilio;
 use crate::service::error::ServiceError;
 
 /// Who may come in by a route.
@@ -31,6 +34,11 @@ pub enum Door {
     KeyOrBasic,
     /// Holders of a key with the scope, and this machine.
     Operator,
+    /// Twilio, by its signature; whoever else asks is told nothing, and no body is read of a request
+    /// without one.
+    Webhook,
+    /// Twilio, by its signature; and holders of a key, also of a read-only one in HTTP Basic.
+    Studio,
 }
 
 const API_KEY: &str = "x-api-key";
@@ -47,25 +55,40 @@ enum Presented {
 /// Lets a request in by `door`, or refuses it. `None` is nobody in particular, where that is enough.
 pub async fn admit(
     door: Door,
-    keys: &KeyDoor,
-    request: &ServiceRequest,
+    edge: &Edge,
+    state: &RequestState,
+    request: &mut ServiceRequest,
 ) -> Result<Option<Arc<Principal>>, ApiError> {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    let takes_basic = door == Door::KeyOrBasic && reads;
-    if door == Door::Open
-        || (door == Door::Operator && is_local(request) && presents_nothing(request))
-    {
-        return Ok(None);
+    match door {
+        Door::Open => return Ok(None),
+        Door::Operator if is_local(request) && presents_nothing(request) => return Ok(None),
+        Door::Webhook => twilio::door::webhook(edge, state, request).await,
+        Door::Studio => twilio::door::studio(edge, state, request).await,
+        Door::KeyOrBasic if reads => by_key(true, &edge.keys, request).await,
+        Door::Key | Door::KeyOrBasic | Door::Operator => by_key(false, &edge.keys, request).await,
     }
-    who(takes_basic, keys, request).await.map(Some).map_err(|refused| {
+    .map(Some)
+}
+
+/// Lets in whoever holds a key.
+pub(super) async fn by_key(
+    takes_basic: bool,
+    keys: &KeyDoor,
+    request: &ServiceRequest,
+) -> Result<Arc<Principal>, ApiError> {
+    who(takes_basic, keys, request).await.map_err(|refused| {
         if refused.code.status() != StatusCode::UNAUTHORIZED {
             return refused;
         }
-        // A browser page that calls us would otherwise pop up a password dialog.
-        let asks = takes_basic && !request.headers().contains_key(header::ORIGIN);
-        let scheme = if asks { "Basic realm=\"baton\", charset=\"UTF-8\"" } else { "Bearer" };
-        refused.with(header::WWW_AUTHENTICATE, scheme)
+        refused.with(header::WWW_AUTHENTICATE, challenge(takes_basic, request))
     })
+}
+
+/// What a 401 asks for. A browser page that calls us would pop up a password dialog for Basic.
+pub(super) fn challenge(takes_basic: bool, request: &ServiceRequest) -> &'static str {
+    let asks = takes_basic && !request.headers().contains_key(header::ORIGIN);
+    if asks { "Basic realm=\"baton\", charset=\"UTF-8\"" } else { "Bearer" }
 }
 
 /// Refuses whoever lacks `scope`. The use case asks again; asked here, no body is read for whoever

@@ -54,12 +54,15 @@ const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// How a read behaves, as its parameters say, and where they do not, its key's defaults.
 #[derive(Clone, Copy, Debug)]
-struct Options {
-    wait: Duration,
+pub(super) struct Options {
+    /// How long at most.
+    pub(super) wait: Duration,
     /// It waits because its key does, not because the request asks for it.
-    waits_by_default: bool,
-    min_revision: Option<u64>,
-    miss_200: bool,
+    pub(super) waits_by_default: bool,
+    /// For which revision.
+    pub(super) min_revision: Option<u64>,
+    /// A miss is an answer.
+    pub(super) miss_200: bool,
 }
 
 impl Options {
@@ -137,7 +140,7 @@ pub(super) async fn read_by_body(
 }
 
 /// The handoff, or, where a miss is to be a 200, the miss.
-async fn find(
+pub(super) async fn find(
     caller: &Caller,
     ask: &Ask,
     options: Options,

@@ -20,3 +20,4 @@ mod refusals;
 pub mod request;
 pub mod routes;
 pub mod span;
+mod twilio;

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::domain::handoff_id::HandoffId;
 use crate::domain::principal::Principal;
 use crate::http::load::Permit;
+use crate::twilio::form::Pairs;
 
 /// What a request is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,9 @@ pub struct RequestState {
     pub principal: OnceCell<Arc<Principal>>,
     /// Which handoff it is about, for the access line.
     pub subject: OnceCell<HandoffId>,
+    /// The parameters of a request of Twilio's, of query and body: those that were verified, or
+    /// those that came with a key.
+    pub parameters: OnceCell<Pairs>,
     /// Leave to be in flight; given up when it begins to wait.
     pub permit: RefCell<Option<Permit>>,
     /// When its head was there.
@@ -49,6 +53,7 @@ impl RequestState {
             correlation_id,
             principal: OnceCell::new(),
             subject: OnceCell::new(),
+            parameters: OnceCell::new(),
             permit: RefCell::new(None),
             started,
             waiting_since: Cell::new(None),

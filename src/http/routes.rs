@@ -17,6 +17,7 @@ use crate::http::handoff_state;
 use crate::http::handoffs;
 use crate::http::health;
 use crate::http::keys;
+use crate::http::twilio;
 
 /// A route.
 #[derive(Debug)]
@@ -60,7 +61,7 @@ const HANDOFF_STATE: [&str; 4] = [
 ];
 
 /// The table.
-pub static ROUTES: [Route; 12] = [
+pub static ROUTES: [Route; 14] = [
     route(HANDOFF_STATE[0], HANDOFF, Door::KeyOrBasic),
     route(HANDOFF_STATE[1], HANDOFF, Door::KeyOrBasic),
     route(HANDOFF_STATE[2], HANDOFF, Door::KeyOrBasic),
@@ -69,6 +70,8 @@ pub static ROUTES: [Route; 12] = [
     route("/v1/handoff_state/aliases", &[("POST", WRITE)], Door::Key),
     route("/v1/handoffs", &[("GET", OPS), ("DELETE", ERASE)], Door::Key),
     route("/v1/keys", &[("GET", KEYS), ("POST", KEYS), ("DELETE", KEYS)], Door::Key),
+    route("/twilio/studio/handoff", &[("GET", READ), ("POST", READ)], Door::Studio),
+    route("/twilio/check", &[("GET", None), ("POST", None)], Door::Webhook),
     open("/livez", true),
     open("/readyz", true),
     route("/metrics", &[("GET", OPS)], Door::Operator),
@@ -113,6 +116,12 @@ pub fn mount(config: &mut ServiceConfig) {
         .route(get().to(keys::list))
         .route(web::post().to(keys::create))
         .route(web::delete().to(keys::revoke));
+    let studio = web::resource("/twilio/studio/handoff")
+        .route(get().to(twilio::studio::handoff))
+        .route(web::post().to(twilio::studio::handoff));
+    let check = web::resource("/twilio/check")
+        .route(get().to(twilio::check::check))
+        .route(web::post().to(twilio::check::check));
     let others = [
         web::resource("/handoff").route(web::post().to(handoff_state::read_by_body)),
         web::resource("/v1/handoff_state/aliases").route(web::post().to(aliases::add)),
@@ -121,7 +130,7 @@ pub fn mount(config: &mut ServiceConfig) {
         web::resource("/metrics").route(get().to(health::metrics)),
         web::resource("/openapi.yaml").route(get().to(health::openapi)),
     ];
-    for resource in [handoffs, keys].into_iter().chain(others) {
+    for resource in [handoffs, keys, studio, check].into_iter().chain(others) {
         config.service(resource);
     }
 }

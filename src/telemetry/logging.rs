@@ -4,6 +4,7 @@
 //! waits for whoever reads the log. When that reader is so slow that the buffer is full, lines are
 //! dropped and counted; the service goes on.
 
+use std::collections::VecDeque;
 use std::io;
 use std::io::Write;
 use std::panic;
@@ -17,6 +18,8 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+
+use crate::domain::clock::Clock;
 
 const BUFFER_BYTES: usize = 8 << 20;
 // Long enough to write many lines at once, short enough to watch.
@@ -118,6 +121,33 @@ impl<'s> MakeWriter<'s> for Sink {
     }
 }
 
+/// Lets something be told so many times a second and no more, in any second.
+#[derive(Debug)]
+pub struct Seldom {
+    most: usize,
+    clock: Clock,
+    told: Mutex<VecDeque<Duration>>,
+}
+
+impl Seldom {
+    /// At most `most` times a second.
+    pub fn new(most: usize, clock: Clock) -> Self {
+        Self { most, clock, told: Mutex::default() }
+    }
+
+    /// Whether it may be told now; if so, it counts as told.
+    pub fn may(&self) -> bool {
+        let now = self.clock.running();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.retain(|at| now.saturating_sub(*at) < Duration::from_secs(1));
+        let may = told.len() < self.most;
+        if may {
+            told.push_back(now);
+        }
+        may
+    }
+}
+
 /// Sends this process's events to `sink` as JSON. A filter that does not parse logs at `info`.
 pub fn install(filter: &str, sink: &Sink) {
     let mut filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
@@ -146,6 +176,7 @@ pub fn withhold_panics() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::clock::Timestamp;
 
     #[derive(Clone, Default)]
     struct Taken(Arc<Mutex<Vec<u8>>>);
@@ -171,6 +202,17 @@ mod tests {
         }
         sink.flush();
         assert_eq!(String::from_utf8(taken.0.lock().unwrap().clone()).unwrap(), lines.concat());
+    }
+
+    #[test]
+    fn what_is_told_seldom_is_told_so_often_in_any_second() {
+        let clock = Clock::fixed(Timestamp::from_micros(0));
+        let seldom = Seldom::new(2, clock.clone());
+        assert!(seldom.may());
+        clock.advance(Duration::from_millis(900));
+        assert!(seldom.may() && !seldom.may());
+        clock.advance(Duration::from_millis(100));
+        assert!(seldom.may() && !seldom.may());
     }
 
     #[test]

@@ -40,6 +40,13 @@ pub struct Code {
     pub code: &'static str,
 }
 
+/// What became of a signature of Twilio's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Signature {
+    /// `verified`, `verified_previous` (by a token that another is to replace) or `refused`.
+    pub outcome: &'static str,
+}
+
 /// What a connection was waiting for when it was closed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Phase {
@@ -90,6 +97,8 @@ pub struct Metrics {
     pub latency: Family<Route, Histogram, fn() -> Histogram>,
     /// Refusals by code.
     pub refused: Family<Code, Counter>,
+    /// Signatures of Twilio's by outcome.
+    pub signatures: Family<Signature, Counter>,
     /// Requests being worked on.
     pub in_flight: Gauge,
     /// Readers who wait.
@@ -115,6 +124,7 @@ impl Metrics {
             answered: Family::default(),
             latency: Family::new_with_constructor(latency),
             refused: Family::default(),
+            signatures: Family::default(),
             in_flight: Gauge::default(),
             waiting: Gauge::default(),
             waited: Histogram::new(WAITS),
@@ -130,6 +140,8 @@ impl Metrics {
             metrics.latency.clone(),
         );
         r.register("http_refusals", "Refusals by error code", metrics.refused.clone());
+        let signatures = "Twilio's signatures; verified_previous: by a token that another is to replace";
+        r.register("twilio_signatures", signatures, metrics.signatures.clone());
         r.register(
             "http_requests_in_flight",
             "Requests being worked on",

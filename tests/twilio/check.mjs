@@ -1,11 +1,13 @@
-// What the reference document's Twilio Function makes of Baton's answers. `run` starts both and tells
-// where they are:
+// What the reference document's Twilio Function, and Baton's own, make of Baton's answers. `run` starts
+// all and tells where they are:
 //
 //   BATON_URL, BATON_API_KEY_FILE   the server, and the file with its admin key
-//   BATON                           the program, for `key revoke`
-//   READ_KEY, READ_KEY_ID           the key that stands in the Function
-//   FUNCTION_URL                    the Function
+//   BATON, SERVER_PID               the program, for `key revoke`, and its process
+//   READ_KEY, READ_KEY_ID           the key that stands in the reference's Function
+//   FUNCTION_URL                    the reference's Function
 //   WAITING_FUNCTION_URL            the same with a key whose reads wait 2 s and whose misses are 200
+//   RECIPE_KEY, RECIPE_KEY_ID       the key that Baton's own Function has
+//   RECIPE_URL, RUNTIME_LOG         Baton's own Function, and the log of the runtime it runs in
 //
 // The last line is "N passed, N failed"; the exit code is 1 if any failed.
 
@@ -14,7 +16,8 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
 const { BATON, BATON_URL, BATON_API_KEY_FILE, READ_KEY, READ_KEY_ID } = process.env;
-const { FUNCTION_URL, WAITING_FUNCTION_URL } = process.env;
+const { FUNCTION_URL, WAITING_FUNCTION_URL, SERVER_PID } = process.env;
+const { RECIPE_KEY, RECIPE_KEY_ID, RECIPE_URL, RUNTIME_LOG } = process.env;
 const ADMIN_KEY = readFileSync(BATON_API_KEY_FILE, 'utf8').trim();
 const JSON_TYPE = { 'content-type': 'application/json' };
 
@@ -43,11 +46,13 @@ const DATA = {
 const sleep = (millis) => new Promise((done) => setTimeout(done, millis));
 
 // The agent writes what it has, under a call's SID.
-async function write(id, data) {
+const write = (id, data) => writeText(id, JSON.stringify({ data }));
+
+async function writeText(id, body) {
   const written = await send(`${BATON_URL}/v1/handoff_state?id=${id}`, {
     method: 'PUT',
     headers: { ...JSON_TYPE, 'x-api-key': ADMIN_KEY },
-    body: JSON.stringify({ data }),
+    body,
   });
   assert.equal(written.status, 201);
 }
@@ -79,6 +84,28 @@ async function assertHandsOver(answer) {
 async function assertFails(answer, status) {
   assert.equal(answer.status, 500);
   assert.equal((await answer.json()).message, `Request failed with status code ${status}`);
+}
+
+function revoke(keyId) {
+  execFileSync(BATON, ['key', 'revoke', keyId], { stdio: 'pipe', timeout: 15_000 });
+}
+
+// Baton's own Function answers in one shape, whatever happens; this is its body.
+async function recipe(answer, status) {
+  assert.equal(answer.status, status);
+  assert.match(answer.headers.get('content-type'), /^application\/json\b/);
+  assert.equal(answer.headers.get('x-baton-recipe'), 'function/1');
+  const text = await answer.text();
+  const log = readFileSync(RUNTIME_LOG, 'utf8');
+  assert.ok(!text.includes(RECIPE_KEY) && !log.includes(RECIPE_KEY), 'the key is told');
+  assert.ok(!log.includes(DATA.reason.emoji), 'the handoff is logged');
+  return JSON.parse(text);
+}
+
+async function assertRecipeFails(answer, status, error) {
+  const body = await recipe(answer, status);
+  assert.match(body.error, error);
+  assert.deepEqual(body, { found: false, error: body.error, data: {} });
 }
 
 const checks = [
@@ -137,9 +164,68 @@ const checks = [
 
   // Last, for the Function is of no use afterwards.
   ['a revoked key is 401 at Baton and an error of the Function', async () => {
-    execFileSync(BATON, ['key', 'revoke', READ_KEY_ID], { stdio: 'pipe', timeout: 15_000 });
+    revoke(READ_KEY_ID);
     await assertRefuses(WRITTEN, 401, 'INVALID_KEY');
     await assertFails(await send(`${FUNCTION_URL}?call_sid=${WRITTEN}`), 401);
+  }],
+
+  ["Baton's own Function called by GET hands the handoff over, and says so", async () => {
+    const body = await recipe(await send(`${RECIPE_URL}?call_sid=${WRITTEN}`), 200);
+    assert.deepEqual(body, { found: true, id: WRITTEN, data: DATA });
+  }],
+
+  ["Baton's own Function takes the call SID under Twilio's name, from a form", async () => {
+    const body = new URLSearchParams({ CallSid: WRITTEN, call_sid: '' });
+    const answer = await send(RECIPE_URL, { method: 'POST', body });
+    assert.deepEqual(await recipe(answer, 200), { found: true, id: WRITTEN, data: DATA });
+  }],
+
+  ["Baton's own Function rounds no number, and passes the shared_id on", async () => {
+    const data = '{"big":-12345678901234567890,"in":"\\\\\\"12345678901234567890","safe":9007199254740991}';
+    await writeText(`${LATE}c`, `{"shared_id":"five9:1","data":${data}}`);
+    const body = await recipe(await send(`${RECIPE_URL}?call_sid=${LATE}c`), 200);
+    assert.deepEqual(body, {
+      found: true,
+      id: `${LATE}c`,
+      shared_id: 'five9:1',
+      data: { ...JSON.parse(data), big: '-12345678901234567890' },
+    });
+  }],
+
+  ["Baton's own Function waits for a handoff written a second late", async () => {
+    const began = Date.now();
+    const asked = send(`${RECIPE_URL}?call_sid=${LATE}d`);
+    await sleep(1000);
+    await write(`${LATE}d`, DATA);
+    assert.deepEqual(await recipe(await asked, 200), { found: true, id: `${LATE}d`, data: DATA });
+    assert.ok(Date.now() - began < 3000, 'the write woke it; it did not wait to its end');
+  }],
+
+  ["Baton's own Function answers a miss with 200, which the flow can split on", async () => {
+    const body = await recipe(await send(`${RECIPE_URL}?call_sid=${NEVER_WRITTEN}`), 200);
+    assert.deepEqual(body, { found: false, id: NEVER_WRITTEN, data: {} });
+  }],
+
+  ["Baton's own Function called without a call SID says which parameter is missing", async () => {
+    await assertRecipeFails(await send(RECIPE_URL), 400, /parameter call_sid/);
+    await assertRecipeFails(await send(`${RECIPE_URL}?call_sid=`), 400, /parameter call_sid/);
+  }],
+
+  // Not encoded, the id would be `a`, and `b` another parameter.
+  ["Baton's own Function encodes the id, and passes on why Baton refuses it", async () => {
+    const refused = await send(`${RECIPE_URL}?call_sid=a%26b`);
+    await assertRecipeFails(refused, 400, /^Baton answered 400: .*position 1\b/);
+  }],
+
+  ["Baton's own Function with a revoked key says so, and tells the key to nobody", async () => {
+    revoke(RECIPE_KEY_ID);
+    await assertRecipeFails(await send(`${RECIPE_URL}?call_sid=${WRITTEN}`), 500, /BATON_API_KEY/);
+  }],
+
+  ["Baton's own Function with no Baton there is 502", async () => {
+    process.kill(SERVER_PID);
+    while (await send(`${BATON_URL}/livez`).then(() => true, () => false)) await sleep(50);
+    await assertRecipeFails(await send(`${RECIPE_URL}?call_sid=${WRITTEN}`), 502, /BATON_URL/);
   }],
 ];
 

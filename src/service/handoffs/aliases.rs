@@ -62,7 +62,7 @@ impl Handoffs {
         let added = adding.await.map_err(StoreError::panicked)?;
         if let Err(ServiceError::AliasTaken(alias)) = &added {
             // It tells that something answers to an id, in whatever project.
-            self.rates.missed(&who.name, alias)?;
+            self.count_miss(who, alias)?;
         }
         added
     }

@@ -7,6 +7,7 @@ mod read;
 mod write;
 
 use std::hash::BuildHasher;
+use std::hash::Hash;
 use std::hash::RandomState;
 use std::sync::Arc;
 
@@ -14,11 +15,14 @@ use tokio::sync::Mutex;
 use tokio::sync::MutexGuard;
 
 use crate::auth::rates::Rates;
+use crate::auth::rates::TooFast;
 use crate::domain::account::AccountId;
 use crate::domain::account::ProjectId;
 use crate::domain::clock::Clock;
 use crate::domain::handoff::Handoff;
 use crate::domain::handoff_id::HandoffId;
+use crate::domain::principal::Credential;
+use crate::domain::principal::Principal;
 use crate::service::recent::Recent;
 use crate::store::record::StoredAliases;
 use crate::store::records::Records;
@@ -100,6 +104,14 @@ impl Handoffs {
         let turns = (0..=u8::MAX).map(|_| Mutex::default()).collect();
         let (recent, hasher) = (Recent::default(), RandomState::new());
         Self { records, aliases, rates, recent, clock, limits, alias_locks, turns, hasher }
+    }
+
+    /// Counts a miss of somebody who may be guessing.
+    fn count_miss(&self, who: &Principal, id: impl Hash) -> Result<(), TooFast> {
+        match who.credential {
+            Credential::Key => self.rates.missed(&who.name, id),
+            Credential::TwilioSignature => Ok(()),
+        }
     }
 
     /// Waits for one's turn to write a handoff, among those who lost a race for it.

@@ -84,7 +84,7 @@ impl Handoffs {
         if patience.until.is_some() && patience.wants_other_than(&found) {
             // Counted before the wait: thousands of guesses could wait at once.
             if let Err(ServiceError::NoHandoff(_)) = &found {
-                self.rates.missed(&who.name, (&account, &ask.by))?;
+                self.count_miss(who, (&account, &ask.by))?;
             }
             if let Some(_permit) = enter()? {
                 found = self.wait(who, &account, ask, patience).await;
@@ -121,7 +121,7 @@ impl Handoffs {
         found: Result<Read, ServiceError>,
     ) -> Result<Read, ServiceError> {
         let Err(ServiceError::NoHandoff(mut miss)) = found else { return found };
-        self.rates.missed(&who.name, (account, &ask.by))?;
+        self.count_miss(who, (account, &ask.by))?;
         if let By::Id(id) = &ask.by
             && miss.why == Missing::NeverWritten
         {

@@ -151,7 +151,7 @@ impl Handoffs {
                 return Err(ServiceError::HeldByOtherProject);
             }
             if may_guess && there.is_none() {
-                self.rates.missed(&who.name, (&heading.account, &write.ask.by))?;
+                self.count_miss(who, (&heading.account, &write.ask.by))?;
             }
             write.precondition.check(there.map(|there| there.revision))?;
             heading.shared_id = write.shared_id.over(there);

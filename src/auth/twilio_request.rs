@@ -1,0 +1,436 @@
+//! [`TwilioDoor`]: Twilio's signature. Who asks is the Twilio account whose secret verified it.
+//!
+//! The URL that was signed begins with a configured public URL, never with what a request says of
+//! itself: `Host` may only choose among those that are configured, and forwarding headers take no
+//! part. An `AccountSid` chooses the secrets that are tried and must then be the account of the one
+//! that matched, or one tenant's token could speak for another.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use secrecy::ExposeSecret;
+use thiserror::Error;
+
+use crate::config::twilio::Twilio;
+use crate::domain::account::AccountId;
+use crate::domain::account::ProjectId;
+use crate::domain::account_sid::AccountSid;
+use crate::domain::algorithm::Algorithm;
+use crate::domain::principal::Credential;
+use crate::domain::principal::Principal;
+use crate::domain::principal::Projects;
+use crate::domain::principal::Reach;
+use crate::domain::principal::ReadDefaults;
+use crate::domain::principal::Scope;
+use crate::domain::public_url::PublicUrl;
+use crate::twilio::form::Pairs;
+use crate::twilio::form::Unclear;
+use crate::twilio::signature;
+use crate::twilio::signature::Match;
+use crate::twilio::signature::Mismatch;
+use crate::twilio::signature::Payload;
+use crate::twilio::signature::Request;
+use crate::twilio::signature::Scheme;
+use crate::twilio::signature::Secret;
+use crate::twilio::signature::Verdict;
+use crate::twilio::signature::explain;
+
+/// Seconds that a read of a flow waits where it does not say.
+pub const STUDIO_WAIT: u8 = 3;
+/// Parameters of which there must be no two: handlers and people would disagree about which counts.
+const SINGLE: [&str; 2] = ["AccountSid", "CallSid"];
+
+/// Opens to Twilio.
+#[derive(Debug)]
+pub struct TwilioDoor {
+    public_urls: Vec<PublicUrl>,
+    accounts: Vec<Account>,
+    by_sid: HashMap<AccountSid, usize>,
+}
+
+#[derive(Debug)]
+struct Account {
+    principal: Arc<Principal>,
+    tokens: Vec<Secret>,
+    shared_keys: Vec<(String, Algorithm, Secret)>,
+}
+
+/// A request as it came.
+#[derive(Clone, Copy, Debug)]
+pub struct Presented<'r> {
+    /// `X-Twilio-Signature`.
+    pub signature: &'r str,
+    /// `X-Twilio-Webhooks-Signature-Settings`.
+    pub settings: Option<&'r str>,
+    /// `Host`.
+    pub host: Option<&'r str>,
+    /// Path and query, byte for byte.
+    pub target: &'r str,
+    /// What came with it.
+    pub payload: Payload<'r>,
+    /// All its parameters, of query and body.
+    pub pairs: &'r Pairs,
+    /// An `AccountSid` must be among them.
+    pub needs_account: bool,
+}
+
+/// A request that was let in.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// Who asks.
+    pub principal: Arc<Principal>,
+    /// What was signed, and with what.
+    pub matched: Match,
+    /// It was signed with a token that another is to replace.
+    pub by_previous: bool,
+}
+
+/// Why a signature opens nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Refused {
+    /// A parameter that must be clear is not.
+    #[error("parameter {0} {1}")]
+    Parameter(&'static str, Unclear),
+    /// The route takes forms, and this is none.
+    #[error("the body is no form")]
+    NotAForm,
+    /// The route needs an `AccountSid`.
+    #[error("parameter AccountSid is missing")]
+    NoAccount,
+    /// The request is of an account that no secret is configured for.
+    #[error("no secret is configured for the request's AccountSid")]
+    UnknownAccount,
+    /// It names a SharedKey that is not configured, or not with that algorithm.
+    #[error("the SharedKey that the request names is not configured with its algorithm")]
+    UnknownSharedKey,
+    /// It names an algorithm that nobody here knows.
+    #[error("the request names an algorithm that is not known here")]
+    UnknownAlgorithm,
+    /// The signature is not that of the request.
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
+}
+
+/// A refusal, with what an operator needs to mend it: no secret, no signature, no value of a parameter.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// Why.
+    pub refused: Refused,
+    /// The URLs that were tried, without the values of their queries, and how they differ.
+    pub tried: Vec<String>,
+    /// The labels of the secrets that were tried.
+    pub secrets: Vec<String>,
+    /// It would have matched if …
+    pub would_match_if: Vec<String>,
+}
+
+impl TwilioDoor {
+    /// A door that knows the secrets of `settings`; `local` are this server's own URLs, for when no
+    /// public one is set.
+    pub fn new(settings: &Twilio, local: Vec<PublicUrl>) -> Self {
+        let given = settings.public_urls.clone();
+        let public_urls = if given.is_empty() { local } else { given };
+        let mut door = Self { public_urls, accounts: Vec::new(), by_sid: HashMap::new() };
+        for (sid, tokens) in &settings.auth_tokens {
+            for (place, token) in tokens.iter().enumerate() {
+                let which = if place == 0 { "current" } else { "previous" };
+                let label = format!("{sid} {which} Auth Token");
+                let secret = Secret::new(label, Algorithm::HmacSha1, token.expose_secret());
+                door.account(sid).tokens.push(secret);
+            }
+        }
+        for key in &settings.shared_keys {
+            let label = format!("{} {} {}", key.account, key.id, key.algorithm);
+            let secret = Secret::new(label, key.algorithm, key.secret.expose_secret());
+            let shared_key = (key.id.clone(), key.algorithm, secret);
+            door.account(&key.account).shared_keys.push(shared_key);
+        }
+        door
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "every place in the map is one of the list")]
+    fn account(&mut self, sid: &AccountSid) -> &mut Account {
+        let Self { accounts, by_sid, .. } = self;
+        let place = *by_sid.entry(sid.clone()).or_insert_with(|| {
+            accounts.push(Account::new(sid));
+            accounts.len() - 1
+        });
+        &mut accounts[place]
+    }
+
+    /// Whether any secret is configured.
+    pub fn verifies(&self) -> bool {
+        !self.accounts.is_empty()
+    }
+
+    /// Where Twilio reaches this server: the first, for links.
+    pub fn public_url(&self) -> &str {
+        self.public_urls.first().map_or("", PublicUrl::as_str)
+    }
+
+    /// Who signed a request.
+    pub fn admit(&self, presented: &Presented<'_>) -> Result<Admitted, Refused> {
+        let accounts = self.claimed(presented)?;
+        let scheme = Scheme::of(presented.settings);
+        let secrets = secrets(&accounts, scheme)?;
+        let urls = self.urls(presented);
+        let of_urls = presented.request(&urls);
+        let flat: Vec<&Secret> = secrets.iter().map(|(secret, _)| *secret).collect();
+        let matched = signature::verify(&of_urls, &flat).outcome?;
+        let owner = secrets.iter().find(|(secret, _)| secret.label() == matched.secret);
+        let (_, account) = owner.ok_or(Mismatch::NoneMatched)?;
+        let principal = Arc::clone(&account.principal);
+        let mut previous = account.tokens.iter().skip(1);
+        let by_previous = previous.any(|token| token.label() == matched.secret);
+        Ok(Admitted { principal, matched, by_previous })
+    }
+
+    /// Why a request was refused, at length. Costs some ten times as much as the refusal.
+    pub fn explain(&self, presented: &Presented<'_>, refused: Refused) -> Explanation {
+        let accounts = self.claimed(presented).unwrap_or_default();
+        let scheme = Scheme::of(presented.settings);
+        let secrets = secrets(&accounts, scheme).unwrap_or_default();
+        let secrets: Vec<&Secret> = secrets.into_iter().map(|(secret, _)| secret).collect();
+        let urls = self.urls(presented);
+        let request = presented.request(&urls);
+        let Verdict { tried, .. } = signature::verify(&request, &secrets);
+        let mut would_match_if: Vec<String> = explain::would_match_if(&request, &secrets, &[])
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        would_match_if.extend(at_its_own_host(presented, &secrets));
+        Explanation {
+            refused,
+            tried: tried.into_iter().map(|(url, how)| format!("{} ({how})", nameless(&url))).collect(),
+            secrets: secrets.iter().map(|secret| secret.label().to_owned()).collect(),
+            would_match_if,
+        }
+    }
+
+    /// The accounts whose secrets may have signed a request: the one it names, or all.
+    fn claimed(&self, presented: &Presented<'_>) -> Result<Vec<&Account>, Refused> {
+        for name in SINGLE {
+            presented.pairs.one(name).map_err(|unclear| Refused::Parameter(name, unclear))?;
+        }
+        match presented.pairs.one("AccountSid").ok().flatten() {
+            None if presented.needs_account => Err(Refused::NoAccount),
+            None => Ok(self.accounts.iter().collect()),
+            Some(sid) => {
+                let sid = sid.parse::<AccountSid>().map_err(|_none| Refused::UnknownAccount)?;
+                let place = self.by_sid.get(&sid).and_then(|place| self.accounts.get(*place));
+                Ok(vec![place.ok_or(Refused::UnknownAccount)?])
+            }
+        }
+    }
+
+    fn urls(&self, presented: &Presented<'_>) -> Vec<String> {
+        let full = |url: &PublicUrl| format!("{url}{}", presented.target);
+        let host = presented.host.unwrap_or_default();
+        let named: Vec<_> = self.public_urls.iter().filter(|url| url.is_at(host)).map(full).collect();
+        if named.is_empty() { self.public_urls.iter().map(full).collect() } else { named }
+    }
+}
+
+impl Account {
+    fn new(sid: &AccountSid) -> Self {
+        let principal = Principal {
+            credential: Credential::TwilioSignature,
+            name: sid.to_string(),
+            reach: Reach::Account(AccountId::default()),
+            projects: Projects::Only(vec![ProjectId::default()]),
+            scopes: vec![Scope::HandoffRead],
+            expires_at: None,
+            read_defaults: ReadDefaults { wait: STUDIO_WAIT, miss_200: true },
+        };
+        Self { principal: Arc::new(principal), tokens: Vec::new(), shared_keys: Vec::new() }
+    }
+}
+
+impl<'r> Presented<'r> {
+    fn request(&self, urls: &'r [String]) -> Request<'r> {
+        Request { urls, payload: self.payload, signature: self.signature }
+    }
+}
+
+/// The secrets of `accounts` that a scheme may choose.
+fn secrets<'a>(
+    accounts: &[&'a Account],
+    scheme: Scheme<'_>,
+) -> Result<Vec<(&'a Secret, &'a Account)>, Refused> {
+    let secrets: Vec<_> = match scheme {
+        Scheme::AuthToken => {
+            accounts.iter().flat_map(|a| a.tokens.iter().map(move |token| (token, *a))).collect()
+        }
+        Scheme::SharedKey { key_id, algorithm } => {
+            let keys = accounts.iter().flat_map(|a| a.shared_keys.iter().map(move |key| (key, *a)));
+            let named = keys.filter(|((id, known, _), _)| id == key_id && *known == algorithm);
+            let named: Vec<_> = named.map(|((_, _, secret), account)| (secret, account)).collect();
+            if named.is_empty() {
+                return Err(Refused::UnknownSharedKey);
+            }
+            named
+        }
+        Scheme::Unsupported(_) => return Err(Refused::UnknownAlgorithm),
+    };
+    Ok(secrets)
+}
+
+/// Whether it would match if the public URL were where the request itself says it was sent: the
+/// commonest fault, and told only when it is one.
+fn at_its_own_host(presented: &Presented<'_>, secrets: &[&Secret]) -> Option<String> {
+    let host = presented.host?;
+    ["https", "http"].into_iter().find_map(|scheme| {
+        let urls = [format!("{scheme}://{host}{}", presented.target)];
+        let matched = signature::verify(&presented.request(&urls), secrets).outcome.is_ok();
+        matched.then(|| format!("BATON_PUBLIC_URL had {scheme}://{host}"))
+    })
+}
+
+/// A URL without the values of its query.
+fn nameless(url: &str) -> String {
+    let Some((before, query)) = url.split_once('?') else { return url.to_owned() };
+    let names = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, _)) => format!("{name}=…"),
+        None => "…".to_owned(),
+    });
+    format!("{before}?{}", names.collect::<Vec<_>>().join("&"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::twilio::SharedKey;
+
+    const ONE: &str = "AC11111111111111111111111111111111";
+    const TWO: &str = "AC22222222222222222222222222222222";
+
+    fn door() -> TwilioDoor {
+        let tokens = |sid: &str, tokens: &[&str]| {
+            (sid.parse().unwrap(), tokens.iter().map(|token| (*token).into()).collect())
+        };
+        let settings = Twilio {
+            public_urls: vec!["https://a.example".parse().unwrap(), "https://b.example/p".parse().unwrap()],
+            auth_tokens: vec![tokens(ONE, &["new", "old"]), tokens(TWO, &["two"])],
+            shared_keys: vec![SharedKey {
+                account: ONE.parse().unwrap(),
+                id: "webhooks_sharedkey_1".to_owned(),
+                algorithm: Algorithm::HmacSha256,
+                secret: "shared".into(),
+            }],
+        };
+        TwilioDoor::new(&settings, Vec::new())
+    }
+
+    struct Asked {
+        query: String,
+        token: &'static str,
+        algorithm: Algorithm,
+        settings: Option<&'static str>,
+        base: &'static str,
+        host: &'static str,
+        needs_account: bool,
+    }
+
+    fn asked(query: &str, token: &'static str) -> Asked {
+        Asked {
+            query: query.to_owned(),
+            token,
+            algorithm: Algorithm::HmacSha1,
+            settings: None,
+            base: "https://a.example",
+            host: "a.example",
+            needs_account: false,
+        }
+    }
+
+    fn presented<T>(asked: &Asked, then: impl FnOnce(&Presented<'_>) -> T) -> T {
+        let target = format!("/twilio/studio/handoff?{}", asked.query);
+        let secret = Secret::new("", asked.algorithm, asked.token);
+        let signature = signature::sign(&secret, &format!("{}{target}", asked.base), &Pairs::default());
+        then(&Presented {
+            signature: &signature,
+            settings: asked.settings,
+            host: Some(asked.host),
+            target: &target,
+            payload: Payload::None,
+            pairs: &Pairs::decode(asked.query.as_bytes()),
+            needs_account: asked.needs_account,
+        })
+    }
+
+    fn ask(asked: &Asked) -> Result<String, Refused> {
+        presented(asked, |p| door().admit(p).map(|admitted| admitted.matched.secret))
+    }
+
+    #[test]
+    fn a_token_speaks_for_its_own_account_only() {
+        assert_eq!(ask(&asked("id=1", "new")).unwrap(), format!("{ONE} current Auth Token"));
+        assert_eq!(ask(&asked("id=1", "old")).unwrap(), format!("{ONE} previous Auth Token"));
+        assert!(ask(&asked("id=1", "two")).unwrap().starts_with(TWO));
+        assert!(ask(&asked(&format!("AccountSid={ONE}"), "new")).is_ok());
+        let other = Refused::Mismatch(Mismatch::NoneMatched);
+        assert_eq!(ask(&asked(&format!("AccountSid={ONE}"), "two")), Err(other));
+        assert_eq!(ask(&asked("id=1", "stranger's")), Err(other));
+        let unknown = "AccountSid=AC33333333333333333333333333333333";
+        assert_eq!(ask(&asked(unknown, "new")), Err(Refused::UnknownAccount));
+        assert_eq!(ask(&asked("AccountSid=x", "new")), Err(Refused::UnknownAccount));
+    }
+
+    #[test]
+    fn what_must_be_clear_must_be_clear() {
+        let twice = Refused::Parameter("CallSid", Unclear::Repeated);
+        assert_eq!(ask(&asked("CallSid=1&CallSid=1", "new")), Err(twice));
+        let twice = Refused::Parameter("AccountSid", Unclear::Repeated);
+        assert_eq!(ask(&asked(&format!("AccountSid={ONE}&AccountSid={TWO}"), "new")), Err(twice));
+        let needs = |query: &str| Asked { needs_account: true, ..asked(query, "new") };
+        assert_eq!(ask(&needs("CallSid=1")), Err(Refused::NoAccount));
+        assert!(ask(&needs(&format!("AccountSid={ONE}"))).is_ok());
+    }
+
+    #[test]
+    fn a_shared_key_is_taken_only_as_it_is_configured() {
+        let by = |settings, token, algorithm| {
+            ask(&Asked { settings: Some(settings), algorithm, ..asked("id=1", token) })
+        };
+        let named = "key=webhooks_sharedkey_1,algorithm=HMAC_SHA256";
+        assert!(by(named, "shared", Algorithm::HmacSha256).is_ok());
+        let other = Err::<String, _>(Refused::Mismatch(Mismatch::NoneMatched));
+        assert_eq!(by(named, "shared", Algorithm::HmacSha1), other);
+        assert_eq!(by(named, "new", Algorithm::HmacSha256), other);
+        let downgraded = "key=webhooks_sharedkey_1,algorithm=HMAC_SHA1";
+        assert_eq!(by(downgraded, "shared", Algorithm::HmacSha1), Err(Refused::UnknownSharedKey));
+        let unknown = "key=webhooks_sharedkey_2,algorithm=HMAC_SHA256";
+        assert_eq!(by(unknown, "shared", Algorithm::HmacSha256), Err(Refused::UnknownSharedKey));
+        let no_key = "algorithm=HMAC_SHA256";
+        assert_eq!(by(no_key, "shared", Algorithm::HmacSha256), Err(Refused::UnknownSharedKey));
+        let md5 = "key=webhooks_sharedkey_1,algorithm=HMAC_MD5";
+        assert_eq!(by(md5, "shared", Algorithm::HmacSha256), Err(Refused::UnknownAlgorithm));
+        // Without the header it is the Auth Token, and a SharedKey is none.
+        assert_eq!(ask(&asked("id=1", "shared")), other);
+    }
+
+    #[test]
+    fn host_only_chooses_among_the_public_urls() {
+        let at = |base, host| ask(&Asked { base, host, ..asked("id=1", "new") }).is_ok();
+        assert!(at("https://a.example", "a.example") && at("https://b.example/p", "b.example:443"));
+        assert!(!at("https://b.example/p", "a.example") && !at("https://a.example", "b.example"));
+        // None is named: all are tried.
+        assert!(at("https://a.example", "10.0.0.1") && at("https://b.example/p", "10.0.0.1"));
+        assert!(!at("https://c.example", "c.example"));
+    }
+
+    #[test]
+    fn a_refusal_is_explained_without_secrets_or_values() {
+        let elsewhere = Asked { base: "https://c.example", host: "c.example", ..asked("id=secret&From=%2B1555", "new") };
+        let told = presented(&elsewhere, |p| {
+            let refused = door().admit(p).unwrap_err();
+            (door().explain(p, refused), p.signature.to_owned())
+        });
+        let (told, signature) = told;
+        assert_eq!(told.would_match_if, ["BATON_PUBLIC_URL had https://c.example"]);
+        assert_eq!(told.tried.first().unwrap(), "https://a.example/twilio/studio/handoff?id=…&From=… (as received)");
+        assert_eq!(told.secrets.len(), 3);
+        let text = format!("{told:?}");
+        assert!(!text.contains("secret&") && !text.contains("1555") && !text.contains(&signature), "{text}");
+    }
+}

@@ -1,0 +1,277 @@
+//! `baton sign make|check|explain`: Twilio's signatures, made and checked without a server.
+
+use std::fs;
+use std::io;
+use std::io::BufRead;
+
+use secrecy::ExposeSecret;
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::cli::Failure;
+use crate::cli::say;
+use crate::domain::algorithm::Algorithm;
+use crate::twilio::form::Pairs;
+use crate::twilio::signature;
+use crate::twilio::signature::BODY_HASH;
+use crate::twilio::signature::Match;
+use crate::twilio::signature::Payload;
+use crate::twilio::signature::Request;
+use crate::twilio::signature::Scheme;
+use crate::twilio::signature::Secret;
+use crate::twilio::signature::explain;
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+#[derive(clap::Args, Debug)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Print the signature of a URL with parameters or a body
+    Make(Make),
+    /// Check requests: one JSON object a line on standard input, one verdict a line
+    #[command(after_help = LINES_HELP)]
+    Check,
+    /// Check requests like `check`, and say what would make a refused one match
+    #[command(after_help = LINES_HELP)]
+    Explain,
+}
+
+const LINES_HELP: &str = "\
+A line is a JSON object with
+  auth_token           the account's Auth Token; where signature_settings names an algorithm, the SharedKey's secret
+  url                  the URL that Twilio requested, as it was configured there
+  params               the form's parameters, decoded, in order: [[\"From\",\"+15551234567\"],…]
+  body, content_type   in place of params: the body as it came, and its type
+  signature            X-Twilio-Signature
+  signature_settings   X-Twilio-Webhooks-Signature-Settings, if there was one
+  name                 anything; the verdict repeats it
+  previous_auth_token  for explain: another token that may have signed
+Others are ignored. A verdict is {\"name\",\"valid\",\"matched\",\"tried\"}, with \"error\" where a line cannot be read; explain adds \"reason\", \"advice\" and \"would_match_if\".";
+
+#[derive(clap::Args, Debug)]
+struct Make {
+    /// The URL as Twilio requests it
+    #[arg(long)]
+    url: String,
+    /// A parameter of the form; may be repeated
+    #[arg(long = "param", value_name = "NAME=VALUE")]
+    params: Vec<String>,
+    /// File with a body that is no form; the URL then gets its bodySHA256
+    #[arg(long, conflicts_with = "params")]
+    body_file: Option<String>,
+    /// File with the Auth Token, or with the SharedKey's secret; or set `TWILIO_AUTH_TOKEN`
+    #[arg(long)]
+    auth_token_file: Option<String>,
+    /// HMAC_SHA1, or HMAC_SHA256 of a SharedKey
+    #[arg(long, default_value = "HMAC_SHA1")]
+    algorithm: String,
+}
+
+pub(super) fn run(args: Args) -> Result<(), Failure> {
+    match args.action {
+        Action::Make(make) => make.run(),
+        Action::Check => lines(false),
+        Action::Explain => lines(true),
+    }
+}
+
+impl Make {
+    fn run(&self) -> Result<(), Failure> {
+        let algorithm = Algorithm::parse(&self.algorithm)
+            .ok_or_else(|| Failure::Usage("--algorithm is HMAC_SHA1 or HMAC_SHA256".to_owned()))?;
+        let token = self.token()?;
+        let secret = Secret::new("", algorithm, token.expose_secret());
+        let pair = |text: &String| {
+            let (name, value) = text.split_once('=')?;
+            Some((name.as_bytes().to_vec(), value.as_bytes().to_vec()))
+        };
+        let pairs: Option<Pairs> = self.params.iter().map(pair).collect();
+        let pairs = pairs.ok_or_else(|| Failure::Usage("--param is NAME=VALUE".to_owned()))?;
+        let Some(file) = &self.body_file else {
+            say(signature::sign(&secret, &self.url, &pairs));
+            return Ok(());
+        };
+        let body = fs::read(file).map_err(|why| cannot_read(file, &why))?;
+        let joint = if self.url.contains('?') { '&' } else { '?' };
+        let url = format!("{}{joint}{BODY_HASH}={}", self.url, signature::body_hash(&body));
+        say(format!("{}\n{url}", signature::sign(&secret, &url, &pairs)));
+        Ok(())
+    }
+
+    fn token(&self) -> Result<SecretString, Failure> {
+        #[expect(clippy::disallowed_methods, reason = "a command's one secret; it has no flag")]
+        let given = std::env::var("TWILIO_AUTH_TOKEN").ok();
+        let token = match (&self.auth_token_file, given) {
+            (Some(file), _) => fs::read_to_string(file).map_err(|why| cannot_read(file, &why))?,
+            (None, Some(token)) => token,
+            (None, None) => {
+                let none = "no Auth Token: set TWILIO_AUTH_TOKEN, or give --auth-token-file";
+                return Err(Failure::Usage(none.to_owned()));
+            }
+        };
+        Ok(token.trim().into())
+    }
+}
+
+fn cannot_read(file: &str, why: &io::Error) -> Failure {
+    Failure::Usage(format!("cannot read {file}: {why}"))
+}
+
+/// A request, one line of standard input.
+#[derive(Deserialize)]
+struct Line {
+    #[serde(default)]
+    name: Value,
+    auth_token: SecretString,
+    #[serde(default)]
+    previous_auth_token: Option<SecretString>,
+    url: String,
+    #[serde(default)]
+    params: Option<Vec<(String, String)>>,
+    #[serde(default)]
+    body: Option<String>,
+    #[serde(default)]
+    content_type: Option<String>,
+    #[serde(default)]
+    signature: Option<String>,
+    #[serde(default)]
+    signature_settings: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Verdict {
+    name: Value,
+    valid: bool,
+    matched: Option<Matched>,
+    tried: Vec<Tried>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(flatten)]
+    explained: Option<Explained>,
+}
+
+#[derive(Serialize)]
+struct Matched {
+    secret: String,
+    #[serde(flatten)]
+    url: Tried,
+}
+
+#[derive(Serialize)]
+struct Tried {
+    url: String,
+    how: String,
+}
+
+#[derive(Serialize)]
+struct Explained {
+    reason: String,
+    advice: &'static str,
+    would_match_if: Vec<&'static str>,
+}
+
+/// Answers each line of standard input by a verdict.
+fn lines(explains: bool) -> Result<(), Failure> {
+    let mut unreadable = 0;
+    for line in io::stdin().lock().split(b'\n') {
+        let line = line.map_err(|why| Failure::Failed(format!("cannot read requests: {why}")))?;
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let verdict = match serde_json::from_slice::<Line>(&line) {
+            Ok(line) => line.verdict(explains),
+            Err(why) => {
+                unreadable += 1;
+                // serde's message may quote the line, and a line holds a token.
+                let error = format!("not a request: see `baton sign check --help` ({:?} at column {})", why.classify(), why.column());
+                Verdict::invalid(name(&line), Some(error))
+            }
+        };
+        say(serde_json::to_string(&verdict).unwrap_or_default());
+    }
+    match unreadable {
+        0 => Ok(()),
+        some => Err(Failure::Failed(format!("{some} line(s) could not be read"))),
+    }
+}
+
+fn name(line: &[u8]) -> Value {
+    let line: Option<Value> = serde_json::from_slice(line).ok();
+    line.and_then(|mut line| line.get_mut("name").map(Value::take)).unwrap_or_default()
+}
+
+impl Verdict {
+    fn invalid(name: Value, error: Option<String>) -> Self {
+        Self { name, valid: false, matched: None, tried: Vec::new(), error, explained: None }
+    }
+}
+
+impl Line {
+    fn verdict(self, explains: bool) -> Verdict {
+        let algorithm = match Scheme::of(self.signature_settings.as_deref()) {
+            Scheme::AuthToken => Algorithm::HmacSha1,
+            Scheme::SharedKey { algorithm, .. } => algorithm,
+            Scheme::Unsupported(name) => {
+                let error = format!("algorithm {name} is not HMAC_SHA1 or HMAC_SHA256");
+                return Verdict::invalid(self.name, Some(error));
+            }
+        };
+        let secret = |label: &str, text: &SecretString| {
+            Secret::new(label, algorithm, text.expose_secret())
+        };
+        let current = secret("auth_token", &self.auth_token);
+        let previous = self.previous_auth_token.as_ref().map(|token| secret("previous_auth_token", token));
+        let form = self.form();
+        let urls = [self.url.clone()];
+        let raw = self.body.as_deref().map(str::as_bytes);
+        let payload = match (&form, raw) {
+            (Some(pairs), raw) => Payload::Form { pairs, raw },
+            (None, Some(body)) => Payload::Body(body),
+            (None, None) => Payload::None,
+        };
+        let signature = self.signature.as_deref().unwrap_or_default();
+        let request = Request { urls: &urls, payload, signature };
+        let signature::Verdict { outcome, tried } = signature::verify(&request, &[&current]);
+        let explained = explains.then(|| match outcome {
+            Ok(_) => Explained { reason: "it matches".to_owned(), advice: "", would_match_if: Vec::new() },
+            Err(mismatch) => Explained {
+                reason: mismatch.to_string(),
+                advice: explain::advice(mismatch),
+                would_match_if: explain::would_match_if(
+                    &request,
+                    &[&current],
+                    &previous.iter().collect::<Vec<_>>(),
+                ),
+            },
+        });
+        let shown = |Match { url, how, secret }| Matched { secret, url: Tried { url, how: how.to_string() } };
+        Verdict {
+            valid: outcome.is_ok(),
+            matched: outcome.ok().map(shown),
+            tried: tried.into_iter().map(|(url, how)| Tried { url, how: how.to_string() }).collect(),
+            error: None,
+            explained,
+            name: self.name,
+        }
+    }
+
+    /// The form's pairs: given as such, or in a body that is declared one.
+    fn form(&self) -> Option<Pairs> {
+        if let Some(params) = &self.params {
+            let pair = |(name, value): &(String, String)| {
+                (name.clone().into_bytes(), value.clone().into_bytes())
+            };
+            return Some(params.iter().map(pair).collect());
+        }
+        let media = self.content_type.as_deref().unwrap_or_default().split(';').next()?;
+        let body = self.body.as_ref()?;
+        media.trim().eq_ignore_ascii_case(FORM).then(|| Pairs::decode(body.as_bytes()))
+    }
+}

@@ -1,0 +1,322 @@
+//! Twilio's door: a request is let in by its signature, which covers its URL and its body, so the
+//! body is read here, before anything is asked of the store: 64 kB of it at most, in the time that a
+//! body may take, and on webhooks only behind a header that may be a signature. Handlers get the
+//! parameters that were verified ([`RequestState::parameters`]) and nothing else of the request.
+//!
+//! A refusal is explained in the log, a few times a second; to the caller never.
+
+use std::sync::Arc;
+
+use actix_web::dev::ServiceRequest;
+use actix_web::http::header;
+use actix_web::http::header::HeaderMap;
+use actix_web::web::Bytes;
+
+use crate::auth::twilio_request::Admitted;
+use crate::auth::twilio_request::Presented;
+use crate::auth::twilio_request::Refused;
+use crate::domain::principal::Principal;
+use crate::http::body::Reading;
+use crate::http::edge::Edge;
+use crate::http::error::ApiError;
+use crate::http::error::Code;
+use crate::http::gate;
+use crate::http::request::RequestState;
+use crate::telemetry::metrics::Signature as Label;
+use crate::twilio::form::Pairs;
+use crate::twilio::signature::Payload;
+
+/// Largest body of a webhook. Twilio's own are a few kilobytes.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+const SIGNATURE: &str = "x-twilio-signature";
+const SETTINGS: &str = "x-twilio-webhooks-signature-settings";
+// Base64 of SHA-1 and of SHA-256.
+const SIGNATURE_CHARACTERS: [usize; 2] = [28, 44];
+// Of a log line, which a stranger may have written parts of.
+const LISTED: usize = 8;
+const LISTED_CHARACTERS: usize = 200;
+
+/// What a request shows of a signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown<'h> {
+    One(&'h str),
+    None,
+    More,
+    Malformed,
+}
+
+/// Lets in only what Twilio signed. The refusal says nothing, and is the same whatever is wrong.
+pub(in crate::http) async fn webhook(
+    edge: &Edge,
+    state: &RequestState,
+    request: &mut ServiceRequest,
+) -> Result<Arc<Principal>, ApiError> {
+    let unusable = match shown(request.headers()) {
+        Shown::One(_) if edge.twilio.verifies() => None,
+        Shown::One(_) => Some("no Auth Token is configured (BATON_TWILIO_AUTH_TOKENS)"),
+        Shown::None => Some("X-Twilio-Signature is missing or empty"),
+        Shown::More => Some("X-Twilio-Signature is given more than once"),
+        Shown::Malformed => Some("X-Twilio-Signature is no signature: 28 or 44 characters of base64"),
+    };
+    if let Some(reason) = unusable {
+        count(edge, "refused");
+        if edge.explained.may() {
+            let correlation_id = &state.correlation_id;
+            tracing::warn!(target: "baton::signature", correlation_id, reason, "a webhook was refused: {reason}");
+        }
+        return Err(refused());
+    }
+    let arrived = Arrived::read(edge, state, request).await?;
+    match arrived.admit(edge, request, Route::Webhook) {
+        Ok(admitted) => Ok(let_in(edge, state, admitted, arrived.pairs)),
+        Err(why) => {
+            explain(edge, state, request, &arrived, (Route::Webhook, why));
+            Err(refused())
+        }
+    }
+}
+
+/// Lets in what Twilio signed, and whoever holds a key. With neither it asks for HTTP Basic: Twilio
+/// shows what stands in a URL (`https://key:SECRET@host/…`) only when it is asked.
+pub(in crate::http) async fn studio(
+    edge: &Edge,
+    state: &RequestState,
+    request: &mut ServiceRequest,
+) -> Result<Arc<Principal>, ApiError> {
+    let mut arrived = None;
+    let mut why_not = None;
+    if edge.twilio.verifies() && matches!(shown(request.headers()), Shown::One(_)) {
+        let signed = Arrived::read(edge, state, request).await?;
+        match signed.admit(edge, request, Route::Studio) {
+            Ok(admitted) => return Ok(let_in(edge, state, admitted, signed.pairs)),
+            Err(why) => why_not = Some(why),
+        }
+        arrived = Some(signed);
+    }
+    let principal = gate::by_key(true, &edge.keys, request).await.map_err(|refused| {
+        let signed = arrived.as_ref().zip(why_not);
+        match signed.filter(|_| refused.code == Code::MissingCredentials) {
+            Some((signed, why)) => {
+                explain(edge, state, request, signed, (Route::Studio, why));
+                invalid_signature(request)
+            }
+            None => refused,
+        }
+    })?;
+    let arrived = match arrived {
+        Some(arrived) => arrived,
+        None => Arrived::read(edge, state, request).await?,
+    };
+    // Set once: a request is let in once.
+    let _ = state.parameters.set(arrived.pairs);
+    Ok(principal)
+}
+
+/// What is asked of a request beside its signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    /// A form or nothing, and an `AccountSid`: without them, one signed request could be cut into
+    /// another, for names and values are signed with nothing between.
+    Webhook,
+    /// Whatever a widget sends.
+    Studio,
+}
+
+/// What came, before anybody knows whose it is.
+struct Arrived {
+    body: Bytes,
+    is_form: bool,
+    /// Of the body, if it is a form.
+    form: Pairs,
+    /// Of query and body.
+    pairs: Pairs,
+}
+
+impl Arrived {
+    async fn read(
+        edge: &Edge,
+        state: &RequestState,
+        request: &mut ServiceRequest,
+    ) -> Result<Self, ApiError> {
+        let (head, payload) = request.parts_mut();
+        let reading = Reading::of(head, payload);
+        let body = reading.whole(MAX_BODY_BYTES, &edge.limits, state).await?;
+        let query = Pairs::decode(request.query_string().as_bytes());
+        let is_form = is_form(request.headers());
+        if is_form {
+            let form = Pairs::decode(&body);
+            let pairs = query.and(form.clone());
+            return Ok(Self { body, is_form, form, pairs });
+        }
+        let pairs = query.and(Pairs::of_json(&body));
+        Ok(Self { body, is_form, form: Pairs::default(), pairs })
+    }
+
+    fn admit(
+        &self,
+        edge: &Edge,
+        request: &ServiceRequest,
+        route: Route,
+    ) -> Result<Admitted, Refused> {
+        let is_plain = self.is_form || self.body.is_empty();
+        if route == Route::Webhook && !is_plain {
+            return Err(Refused::NotAForm);
+        }
+        edge.twilio.admit(&self.presented(request, route))
+    }
+
+    fn presented<'r>(&'r self, request: &'r ServiceRequest, route: Route) -> Presented<'r> {
+        let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+        let payload = if self.is_form {
+            Payload::Form { pairs: &self.form, raw: Some(&self.body) }
+        } else if self.body.is_empty() && !request.headers().contains_key(header::CONTENT_TYPE) {
+            Payload::None
+        } else {
+            Payload::Body(&self.body)
+        };
+        Presented {
+            signature: text(SIGNATURE).unwrap_or_default(),
+            settings: text(SETTINGS),
+            host: text(header::HOST.as_str()),
+            target: request.uri().path_and_query().map_or("/", |target| target.as_str()),
+            payload,
+            pairs: &self.pairs,
+            needs_account: route == Route::Webhook,
+        }
+    }
+}
+
+fn let_in(
+    edge: &Edge,
+    state: &RequestState,
+    admitted: Admitted,
+    pairs: Pairs,
+) -> Arc<Principal> {
+    count(edge, if admitted.by_previous { "verified_previous" } else { "verified" });
+    // Set once: a request is let in once.
+    let _ = state.parameters.set(pairs);
+    admitted.principal
+}
+
+fn shown(headers: &HeaderMap) -> Shown<'_> {
+    let mut given = headers.get_all(SIGNATURE);
+    let Some(first) = given.next() else { return Shown::None };
+    let text = first.to_str().unwrap_or_default();
+    let is_base64 = |b: u8| b.is_ascii_alphanumeric() || b"+/=".contains(&b);
+    match (given.next(), text.is_empty()) {
+        (Some(_), _) => Shown::More,
+        (None, true) if first.is_empty() => Shown::None,
+        (None, _) if SIGNATURE_CHARACTERS.contains(&text.len()) && text.bytes().all(is_base64) => {
+            Shown::One(text)
+        }
+        (None, _) => Shown::Malformed,
+    }
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media = declared.unwrap_or_default().split(';').next().unwrap_or_default();
+    media.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+fn count(edge: &Edge, outcome: &'static str) {
+    edge.metrics.signatures.get_or_create(&Label { outcome }).inc();
+}
+
+/// Tells the log why, with what would mend it: names of parameters, never their values, and neither
+/// the signature nor what it should have been.
+fn explain(
+    edge: &Edge,
+    state: &RequestState,
+    request: &ServiceRequest,
+    arrived: &Arrived,
+    (route, why): (Route, Refused),
+) {
+    count(edge, "refused");
+    if !edge.explained.may() {
+        return;
+    }
+    let told = edge.twilio.explain(&arrived.presented(request, route), why);
+    let names = arrived.pairs.iter().map(|(name, value)| {
+        let name = String::from_utf8_lossy(name);
+        if value.is_empty() { format!("{name} (empty)") } else { name.into_owned() }
+    });
+    let kind = if arrived.is_form { "form" } else { "no form" };
+    tracing::warn!(
+        target: "baton::signature",
+        correlation_id = %state.correlation_id,
+        reason = %told.refused,
+        would_match_if = %listed(told.would_match_if.into_iter()),
+        tried = %listed(told.tried.into_iter()),
+        secrets = %listed(told.secrets.into_iter()),
+        parameters = %listed(names),
+        body_bytes = arrived.body.len(),
+        body = kind,
+        "a request with a signature was refused: {}", told.refused,
+    );
+}
+
+/// The first few of a list, each cut: a stranger may have written them.
+fn listed(items: impl Iterator<Item = String>) -> String {
+    let items: Vec<_> = items.collect();
+    let cut = |item: &String| item.chars().take(LISTED_CHARACTERS).collect::<String>();
+    let mut text = items.iter().take(LISTED).map(cut).collect::<Vec<_>>().join("; ");
+    if items.len() > LISTED {
+        text.push_str(&format!("; and {} more", items.len() - LISTED));
+    }
+    text
+}
+
+fn refused() -> ApiError {
+    ApiError::new(Code::SignatureRefused, "Not signed by Twilio. The server's log says why")
+}
+
+fn invalid_signature(request: &ServiceRequest) -> ApiError {
+    ApiError::new(
+        Code::InvalidSignature,
+        "X-Twilio-Signature is not this request's; the server's log says why. Without a signature, put a read-only key into the URL: https://key:SECRET@host/…",
+    )
+    .with(header::WWW_AUTHENTICATE, gate::challenge(true, request))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderName;
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    fn headers(values: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            let name = HeaderName::from_static(SIGNATURE);
+            headers.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn only_one_that_may_be_a_signature_is_looked_at() {
+        let good = "RSOYDt4T1cUTdK1PDd93/VVr8B8=";
+        assert_eq!(shown(&headers(&[good])), Shown::One(good));
+        assert!(matches!(shown(&headers(&[&"A".repeat(44)])), Shown::One(_)));
+        assert_eq!(shown(&headers(&[])), Shown::None);
+        assert_eq!(shown(&headers(&[""])), Shown::None);
+        assert_eq!(shown(&headers(&[good, good])), Shown::More);
+        for malformed in ["x", &good[1..], &format!("{good},{good}"), &good.replace('/', "_")] {
+            assert_eq!(shown(&headers(&[malformed])), Shown::Malformed, "{malformed}");
+        }
+    }
+
+    #[test]
+    fn a_form_is_told_by_its_media_type_alone() {
+        let of = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_str(value).unwrap());
+            is_form(&headers)
+        };
+        assert!(of("application/x-www-form-urlencoded"));
+        assert!(of("Application/X-WWW-Form-Urlencoded ; charset=utf-8"));
+        assert!(!of("application/json") && !of("multipart/form-data; boundary=x") && !of(""));
+    }
+}

@@ -1,0 +1,127 @@
+//! `/twilio/studio/handoff`: the handoff of a call, as a Studio flow can use it. A flow can split on
+//! an answer and on nothing else, so a miss is an answer, and so is a store that is down.
+
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::HttpResponse;
+use actix_web::http::header;
+use actix_web::web::Data;
+
+use crate::auth::twilio_request::STUDIO_WAIT;
+use crate::domain::handoff_id::HandoffId;
+use crate::http::edge;
+use crate::http::edge::Edge;
+use crate::http::error::ApiError;
+use crate::http::extract::Caller;
+use crate::http::extract::invalid;
+use crate::http::extract::missing_id;
+use crate::http::extract::wrong_id;
+use crate::http::handoff_state;
+use crate::http::handoff_state::MAX_WAIT;
+use crate::http::handoff_state::Options;
+use crate::http::request::RequestState;
+use crate::service::error::Miss;
+use crate::service::error::Missing;
+use crate::service::handoffs::Ask;
+use crate::service::handoffs::By;
+use crate::service::handoffs::Handoffs;
+use crate::twilio::form::Pairs;
+use crate::twilio::studio;
+use crate::twilio::studio::Asked;
+use crate::twilio::studio::Found;
+
+/// `GET`, `POST`: 200 whatever there is, in one shape.
+pub(in crate::http) async fn handoff(
+    caller: Caller,
+    request: HttpRequest,
+    handoffs: Data<Handoffs>,
+) -> Result<HttpResponse, ApiError> {
+    let parts = request.app_data::<Data<Edge>>().zip(RequestState::of(&request));
+    let (edge, state) = parts.ok_or_else(edge::misassembled)?;
+    let pairs = state.parameters.get().ok_or_else(edge::misassembled)?;
+    let ask = ask(pairs)?;
+    let options = Options { wait: wait(&caller, pairs)?, ..PATIENT };
+    let (By::Id(id) | By::SharedId(id)) = &ask.by;
+    // Set once: a request is about one handoff.
+    let _ = state.subject.set(id.clone());
+    let (id, shared_id) = match &ask.by {
+        By::Id(id) => (id.as_str(), ""),
+        By::SharedId(id) => ("", id.as_str()),
+    };
+    let asked = Asked {
+        id,
+        shared_id,
+        public_url: edge.twilio.public_url(),
+        leg: text(pairs, "leg")?.and_then(|leg| leg.parse().ok()).unwrap_or_default(),
+        from: text(pairs, "From")?.unwrap_or_default(),
+        ..Asked::default()
+    };
+    let found = handoff_state::find(&caller, &ask, options, &request, &handoffs).await;
+    let answer = match &found {
+        Ok(Ok(read)) => studio::answer(&asked, Found::Handoff(&read.handoff)),
+        Ok(Err(miss)) => studio::answer(&asked, nothing(miss)),
+        Err(refused) if refused.code.status().is_server_error() => {
+            let cause = refused.cause().unwrap_or_default();
+            let correlation_id = &state.correlation_id;
+            tracing::error!(correlation_id, cause, "a flow was told {}: {cause}", refused.code);
+            let (status, error) = (studio::Miss::Error, refused.code.as_str());
+            studio::answer(&asked, Found::Nothing { status, error })
+        }
+        Err(refused) => return Err(refused.clone()),
+    };
+    // Bare: whether Studio parses `application/json; charset=…` is nowhere written.
+    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(answer))
+}
+
+/// A flow is never refused because too many wait; it is then told what there is.
+const PATIENT: Options =
+    Options { wait: Duration::ZERO, waits_by_default: true, min_revision: None, miss_200: true };
+
+fn ask(pairs: &Pairs) -> Result<Ask, ApiError> {
+    let id = |name: &str| -> Result<Option<HandoffId>, ApiError> {
+        let given = text(pairs, name)?.filter(|text| !text.is_empty());
+        given.map(|text| text.parse().map_err(|why| wrong_id(name, why))).transpose()
+    };
+    let by = match (id("shared_id")?, id("id")?) {
+        (Some(shared_id), _) => By::SharedId(shared_id),
+        (None, Some(id)) => By::Id(id),
+        // Twilio's own name: what a flow has at hand, and what its webhooks carry.
+        (None, None) => By::Id(id("CallSid")?.ok_or_else(missing_id)?),
+    };
+    let parsed = |why: &dyn std::fmt::Display, name| invalid(name, why);
+    Ok(Ask {
+        account: text(pairs, "account_id")?
+            .map(|text| text.parse().map_err(|why| parsed(&why, "account_id")))
+            .transpose()?,
+        project: text(pairs, "project_id")?
+            .map(|text| text.parse().map_err(|why| parsed(&why, "project_id")))
+            .transpose()?,
+        by,
+    })
+}
+
+/// As long as the flow says, or else its key, or else three seconds; never longer than Studio waits.
+fn wait(caller: &Caller, pairs: &Pairs) -> Result<Duration, ApiError> {
+    let seconds = match (text(pairs, "wait")?, caller.0.read_defaults.wait) {
+        (None, 0) => STUDIO_WAIT,
+        (None, of_key) => of_key,
+        (Some(text), _) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) => {
+            text.parse().unwrap_or(MAX_WAIT)
+        }
+        (Some(_), _) => return Err(invalid("wait", "must be a whole number of seconds")),
+    };
+    Ok(Duration::from_secs(seconds.min(MAX_WAIT).into()))
+}
+
+fn text<'p>(pairs: &'p Pairs, name: &str) -> Result<Option<&'p str>, ApiError> {
+    pairs.one(name).map_err(|unclear| invalid(name, unclear))
+}
+
+fn nothing(miss: &Miss) -> Found<'static> {
+    let status = match miss.why {
+        Missing::Expired => studio::Miss::Expired,
+        Missing::NeverWritten | Missing::Erased | Missing::InOtherProject => studio::Miss::Missing,
+    };
+    Found::Nothing { status, error: ApiError::from(miss.clone()).code.as_str() }
+}

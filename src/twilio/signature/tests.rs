@@ -1,0 +1,182 @@
+//! The rules one by one; the SDKs' own vectors are run in tests/api and through `baton sign check`.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const URL: &str = "https://mycompany.com/myapp.php?foo=1&bar=2";
+
+fn secret() -> Secret {
+    Secret::new("token", Algorithm::HmacSha1, "12345")
+}
+
+fn pairs(form: &str) -> Pairs {
+    Pairs::decode(form.as_bytes())
+}
+
+fn check(url: &str, payload: Payload<'_>, signature: &str) -> Result<Match, Mismatch> {
+    let urls = [url.to_owned()];
+    verify(&Request { urls: &urls, payload, signature }, &[&secret()]).outcome
+}
+
+fn form(pairs: &Pairs) -> Payload<'_> {
+    Payload::Form { pairs, raw: None }
+}
+
+#[test]
+fn the_example_of_twilios_own_sdk() {
+    let given = pairs(
+        "To=%2B18005551212&From=%2B14158675309&Digits=1234&Caller=%2B14158675309&CallSid=CA1234567890ABCDE",
+    );
+    assert_eq!(sign(&secret(), URL, &given), "RSOYDt4T1cUTdK1PDd93/VVr8B8=");
+    let found = check(URL, form(&given), "RSOYDt4T1cUTdK1PDd93/VVr8B8=").unwrap();
+    assert_eq!((found.secret.as_str(), found.how.to_string().as_str()), ("token", "as received"));
+}
+
+#[test]
+fn pairs_are_sorted_by_name_then_value_and_stand_once() {
+    let signature = sign(&secret(), URL, &pairs("b=2&a=3&a=1&A=0&a=3&empty="));
+    let all = "https://mycompany.com/myapp.php?foo=1&bar=2A0a1a3b2empty";
+    assert_eq!(signature, sign(&secret(), all, &Pairs::default()));
+    // By name, and not by name and value: `Reason` stands before `ReasonX`.
+    let signature = sign(&secret(), "u", &pairs("ReasonX=1&Reason=z"));
+    assert_eq!(signature, sign(&secret(), "uReasonzReasonX1", &Pairs::default()));
+}
+
+#[test]
+fn beyond_the_basic_plane_both_orders_are_good() {
+    // U+1F600 is D83D DE00 in UTF-16, and so before U+FFFD there, and behind it in UTF-8.
+    let given = pairs("%F0%9F%98%80=1&%EF%BF%BD=2");
+    for order in ["😀1\u{fffd}2", "\u{fffd}2😀1"] {
+        let signature = sign(&secret(), &format!("https://h/{order}"), &Pairs::default());
+        assert!(check("https://h/", form(&given), &signature).is_ok(), "{order}");
+    }
+}
+
+#[test]
+fn a_body_that_is_no_form_is_signed_by_its_hash_alone() {
+    let body = br#"{"a": 1}"#;
+    let with_hash = format!("{URL}&bodySHA256={}", body_hash(body));
+    let signed = |url: &str| sign(&secret(), url, &Pairs::default());
+    assert!(check(&with_hash, Payload::Body(body), &signed(&with_hash)).is_ok());
+    for (url, other, why) in [
+        (with_hash.as_str(), &br#"{"a":1}"#[..], Mismatch::OtherBody),
+        (&with_hash, b"", Mismatch::OtherBody),
+        (URL, body, Mismatch::NoBodyHash),
+        (&format!("{URL}&x=bodySHA256"), body, Mismatch::NoBodyHash),
+        (&format!("{URL}&bodysha256={}", body_hash(body)), body, Mismatch::NoBodyHash),
+    ] {
+        assert_eq!(check(url, Payload::Body(other), &signed(url)), Err(why), "{url}");
+    }
+    let encoded = with_hash.replace("bodySHA256", "bodySHA25%36");
+    assert!(check(&encoded, Payload::Body(body), &signed(&encoded)).is_ok());
+    let first_counts = format!("{with_hash}&bodySHA256=00");
+    assert!(check(&first_counts, Payload::Body(body), &signed(&first_counts)).is_ok());
+}
+
+#[test]
+fn a_form_with_a_body_hash_is_signed_either_way_and_whole() {
+    let raw = b"a=1&b=2";
+    let given = Pairs::decode(raw);
+    let url = format!("{URL}&bodySHA256={}", body_hash(raw));
+    let payload = Payload::Form { pairs: &given, raw: Some(raw) };
+    assert!(check(&url, payload, &sign(&secret(), &url, &given)).is_ok());
+    let by_hash = sign(&secret(), &url, &Pairs::default());
+    assert!(check(&url, payload, &by_hash).is_ok());
+    let other = pairs("a=1&b=3");
+    let changed = Payload::Form { pairs: &other, raw: Some(b"a=1&b=3") };
+    assert!(check(&url, changed, &by_hash).is_err());
+}
+
+#[test]
+fn a_sockets_query_may_be_signed_as_parameters() {
+    let signed = sign(&secret(), "wss://h/s/", &pairs("b=2&a=1"));
+    assert!(check("wss://h/s?b=2&a=1", Payload::None, &signed).is_ok());
+    assert!(check("https://h/s?b=2&a=1", Payload::None, &signed).is_err());
+}
+
+#[test]
+fn a_signature_is_exactly_its_text_and_each_secret_is_tried() {
+    let good = sign(&secret(), URL, &Pairs::default());
+    let lower = good.to_lowercase();
+    let unpadded = good.trim_end_matches('=').to_owned();
+    let twice = format!("{good},{good}");
+    for bad in ["", " ", &lower, &unpadded, &twice, &format!("sha1={good}"), &format!(" {good}")] {
+        assert_eq!(check(URL, Payload::None, bad), Err(Mismatch::NoneMatched), "{bad}");
+    }
+    let urls = [URL.to_owned()];
+    let request = Request { urls: &urls, payload: Payload::None, signature: &good };
+    let other = Secret::new("other", Algorithm::HmacSha1, "54321");
+    let sha256 = Secret::new("sha256", Algorithm::HmacSha256, "12345");
+    assert_eq!(verify(&request, &[&other, &secret()]).outcome.unwrap().secret, "token");
+    assert_eq!(verify(&request, &[&other, &sha256]).outcome, Err(Mismatch::NoneMatched));
+    assert_eq!(verify(&request, &[]).outcome, Err(Mismatch::NoSecret));
+}
+
+#[test]
+fn a_refusal_costs_a_bounded_number_of_hmacs_and_names_each_url_once() {
+    let urls: Vec<_> = (0..200).map(|n| format!("wss://u:p@h{n}/?a='&b=%27+#f")).collect();
+    let request = Request { urls: &urls, payload: Payload::None, signature: "x" };
+    let verdict = verify(&request, &[&secret()]);
+    assert!(verdict.tried.len() <= MAX_HMACS);
+    let usual = [URL.to_owned()];
+    let verdict = verify(&Request { urls: &usual, ..request }, &[&secret()]);
+    let tried: Vec<_> = verdict.tried.into_iter().map(|(url, _)| url).collect();
+    assert_eq!(tried, [URL, "https://mycompany.com:443/myapp.php?foo=1&bar=2"]);
+}
+
+#[test]
+fn a_refusal_is_explained_by_the_one_thing_that_would_mend_it() {
+    let reasons = |url: &str, payload, signature: &str| {
+        let urls = [url.to_owned()];
+        let previous = Secret::new("previous", Algorithm::HmacSha1, "old");
+        let request = Request { urls: &urls, payload, signature };
+        explain::would_match_if(&request, &[&secret()], &[&previous]).join("; ")
+    };
+    let none = Pairs::default();
+    let signed = |url: &str, given: &Pairs| sign(&secret(), url, given);
+    let said = reasons("http://h/p?a=1", Payload::None, &signed("https://h/p?a=1", &none));
+    assert!(said.contains("https") && !said.contains(';'), "{said}");
+    assert!(reasons("https://h/p?a=1", Payload::None, &signed("https://h/p/?a=1", &none)).contains("path"));
+    assert!(reasons("https://h/p?b&a", Payload::None, &signed("https://h/p?a&b", &none)).contains("sorted"));
+    let (padded, given) = (pairs("a=1+&b="), pairs("a=1&b="));
+    assert!(reasons(URL, form(&padded), &signed(URL, &given)).contains("trimmed"));
+    assert!(reasons(URL, form(&given), &signed(URL, &pairs("a=1"))).contains("empty"));
+    let json = Payload::Body(br#"{"a":"1","b":""}"#);
+    assert!(reasons(URL, json, &signed(URL, &given)).contains("like a form's"));
+    let get = "https://h/p?a=1";
+    assert!(reasons(get, Payload::None, &signed(get, &pairs("a=1"))).contains("again"));
+    let old = Secret::new("previous", Algorithm::HmacSha1, "old");
+    assert!(reasons(URL, Payload::None, &sign(&old, URL, &none)).contains("previous token"));
+    assert_eq!(reasons(URL, Payload::None, "x"), "");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_signed_verifies_and_one_changed_byte_does_not(
+        query in "[a-z=&%'+]{0,12}", form_text in "[a-zA-Z0-9=&%+]{0,24}", at in any::<prop::sample::Index>(), to in "[A-Za-z0-9+/=]"
+    ) {
+        let url = format!("https://h/p?{query}");
+        let given = pairs(&form_text);
+        let signature = sign(&secret(), &url, &given);
+        prop_assert!(check(&url, form(&given), &signature).is_ok());
+        let at = at.index(signature.len());
+        let changed = format!("{}{to}{}", &signature[..at], &signature[at + 1..]);
+        prop_assert_eq!(check(&url, form(&given), &changed).is_ok(), changed == signature);
+    }
+
+    #[test]
+    fn no_text_panics(url in "\\PC{0,40}", query in "[a-z=&%'+?#/:@\\[\\]]{0,40}", body in prop::collection::vec(any::<u8>(), 0..40), signature in "\\PC{0,30}") {
+        for url in [url, format!("https://{query}"), format!("wss://h{query}")] {
+            let given = Pairs::decode(&body);
+            for payload in [Payload::None, form(&given), Payload::Body(&body)] {
+                let urls = [url.clone()];
+                let request = Request { urls: &urls, payload, signature: &signature };
+                prop_assert!(verify(&request, &[&secret()]).outcome.is_err());
+                explain::would_match_if(&request, &[&secret()], &[]);
+            }
+        }
+    }
+}

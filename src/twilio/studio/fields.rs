@@ -1,0 +1,147 @@
+//! [`Fields`]: what a flow and a task need of `data`, under the names that agents give it. `PolyAI`'s
+//! own examples write `handoff_reason`, `handoff_to`, `handoff_reason_summary` and
+//! `successfully_identified` (facts/polyai.md §1, §5).
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use serde_json::value::RawValue;
+
+use crate::domain::members;
+
+/// Longest summary, in characters.
+pub(super) const MAX_SUMMARY: usize = 300;
+const MAX_TEXT: usize = 120;
+const MAX_NAME: usize = 64;
+
+/// Whether the caller was identified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Verified {
+    Yes,
+    No,
+    #[default]
+    Unknown,
+}
+
+impl Verified {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Yes => "true",
+            Self::No => "false",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Plain texts of one line each; empty where `data` has nothing of the kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fields {
+    pub(super) destination: String,
+    pub(super) reason: String,
+    pub(super) language: String,
+    pub(super) summary: String,
+    pub(super) name: String,
+    pub(super) phone: String,
+    pub(super) content: String,
+    pub(super) ivr_path: String,
+    pub(super) ivr_time: u32,
+    /// Higher goes first, as at `TaskRouter`: 0 to 2³¹ − 1.
+    pub(super) priority: u32,
+    pub(super) verified: Verified,
+}
+
+impl Fields {
+    pub(super) fn of(data: &str) -> Self {
+        let members = members::members(data).unwrap_or_default();
+        let named: HashMap<&str, &RawValue> =
+            members.iter().map(|member| (member.name.as_str(), member.value)).collect();
+        let plain = |names: &[&str]| names.iter().find_map(|name| plain(named.get(name)?));
+        let text = |names: &[&str], most: usize| {
+            plain(names).map(|text| one_line(&text, most)).unwrap_or_default()
+        };
+        let number = |name: &str| {
+            let number = plain(&[name]).and_then(|text| text.trim().parse::<u32>().ok());
+            number.filter(|number| i32::try_from(*number).is_ok()).unwrap_or_default()
+        };
+        let verified = plain(&["verified", "successfully_identified"]);
+        Self {
+            destination: text(&["destination", "handoff_to"], MAX_NAME),
+            reason: text(&["reason", "handoff_reason"], MAX_TEXT),
+            language: text(&["language", "asr_lang_code"], MAX_NAME),
+            summary: text(&["summary", "handoff_summary", "handoff_reason_summary"], MAX_SUMMARY),
+            name: text(&["name", "customer_name"], MAX_NAME),
+            phone: text(&["phone", "customer_phone"], MAX_NAME),
+            content: text(&["content", "topic", "intent"], MAX_TEXT),
+            ivr_path: text(&["ivr_path"], MAX_TEXT),
+            ivr_time: number("ivr_time"),
+            priority: number("priority"),
+            verified: match verified.as_deref() {
+                Some("true") => Verified::Yes,
+                Some("false") => Verified::No,
+                _ => Verified::Unknown,
+            },
+        }
+    }
+}
+
+/// A text, number or boolean as text; of anything else, and of an empty text, none.
+fn plain(value: &RawValue) -> Option<Cow<'_, str>> {
+    let json = value.get();
+    match json.as_bytes().first()? {
+        b'"' => serde_json::from_str(json).ok().filter(|text: &String| !text.is_empty()).map(Cow::Owned),
+        b'{' | b'[' | b'n' => None,
+        _ => Some(json.into()),
+    }
+}
+
+/// A text on one line, of at most `most` characters.
+pub(super) fn one_line(text: &str, most: usize) -> String {
+    let is_gap = |c: char| c.is_whitespace() || c.is_control();
+    let words = text.split(is_gap).filter(|word| !word.is_empty());
+    let line = words.collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= most {
+        return line;
+    }
+    let mut cut: String = line.chars().take(most - 1).collect();
+    cut.truncate(cut.trim_end().len());
+    cut.push('…');
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_found_under_the_names_that_agents_give_them() {
+        let fields = Fields::of(
+            r#"{"handoff_to":"billing","handoff_reason":"SPEAK_TO","successfully_identified":"true",
+                "handoff_reason_summary":"Line one\n\tline two","priority":"5","name":"Zoë","ivr_time":7}"#,
+        );
+        assert_eq!(fields.destination, "billing");
+        assert_eq!(fields.reason, "SPEAK_TO");
+        assert_eq!(fields.summary, "Line one line two");
+        assert_eq!((fields.priority, fields.ivr_time), (5, 7));
+        assert_eq!(fields.verified, Verified::Yes);
+        assert_eq!(fields.name, "Zoë");
+    }
+
+    #[test]
+    fn what_is_of_another_kind_is_text_or_nothing() {
+        let fields = Fields::of(
+            r#"{"reason":7,"destination":{"x":1},"handoff_to":"b","summary":["a"],"priority":-1,"verified":"no","language":null}"#,
+        );
+        assert_eq!((fields.reason.as_str(), fields.destination.as_str()), ("7", "b"));
+        assert_eq!((fields.summary.as_str(), fields.language.as_str()), ("", ""));
+        assert_eq!((fields.priority, fields.verified), (0, Verified::Unknown));
+        assert_eq!(Fields::of("[]"), Fields::default());
+    }
+
+    #[test]
+    fn a_long_text_is_cut() {
+        assert_eq!(one_line("abc def", 7), "abc def");
+        assert_eq!(one_line("abc def", 6), "abc d…");
+        assert_eq!(one_line("abc def", 5), "abc…");
+        assert_eq!(one_line(&"é".repeat(301), 300).chars().count(), 300);
+    }
+}

@@ -1,0 +1,183 @@
+//! The answer that a Studio flow can use: what Make HTTP Request parses, and Send To Flex takes.
+//!
+//! Flat, every key always there, one type a key, nothing null: Liquid prints a missing value as
+//! nothing, and `{"x": }` is no JSON. A flow splits on `action`, and gives `flex`, whole, to Send To
+//! Flex: `{{widgets.get_handoff.parsed.flex | to_json}}`. What does not fit is left out and named in
+//! `flex_omitted`, never refused: the caller is on the line.
+
+mod fields;
+mod flex;
+mod shrink;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::domain::handoff::Handoff;
+use crate::domain::handoff::STUDIO_BYTES;
+use crate::domain::handoff::Status;
+use crate::twilio::studio::fields::Fields;
+use crate::twilio::studio::flex::Flex;
+
+/// What was asked for, and by whom.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked<'a> {
+    /// The id, as it was asked for.
+    pub id: &'a str,
+    /// The other side's id, as it was asked for.
+    pub shared_id: &'a str,
+    /// The connector that was asked through, if one was.
+    pub connector_id: &'a str,
+    /// Its environment.
+    pub client_env: &'a str,
+    /// Where Baton is, as Twilio reaches it.
+    pub public_url: &'a str,
+    /// The visit of the call that is asked about; 0 when none is named.
+    pub leg: u32,
+    /// The caller's number, if the flow sent it.
+    pub from: &'a str,
+}
+
+/// What there is to answer with.
+#[derive(Clone, Copy, Debug)]
+pub enum Found<'a> {
+    /// The handoff.
+    Handoff(&'a Handoff),
+    /// None, and why.
+    Nothing {
+        /// What a flow may split on.
+        status: Miss,
+        /// The error code.
+        error: &'a str,
+    },
+}
+
+/// Why there is no handoff, in a word a flow may split on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Miss {
+    /// Nobody wrote it, it was erased, or it is another project's.
+    Missing,
+    /// Its time is over.
+    Expired,
+    /// It could not be looked up.
+    Error,
+}
+
+impl Miss {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Expired => "expired",
+            Self::Error => "error",
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    found: bool,
+    status: &'a str,
+    action: &'a str,
+    id: &'a str,
+    shared_id: &'a str,
+    connector_id: &'a str,
+    client_env: &'a str,
+    revision: String,
+    leg: String,
+    destination: &'a str,
+    reason: &'a str,
+    priority: String,
+    language: &'a str,
+    verified: &'a str,
+    summary: &'a str,
+    written_at: String,
+    error: &'a str,
+    flex_omitted: String,
+    flex: Flex<'a>,
+    data: &'a RawValue,
+}
+
+/// The answer, as JSON of at most 64 000 bytes.
+pub fn answer(asked: &Asked<'_>, found: Found<'_>) -> String {
+    match found {
+        Found::Handoff(handoff) => {
+            let data = std::str::from_utf8(handoff.data()).unwrap_or("{}");
+            let heading = &handoff.heading;
+            let action = match heading.status {
+                Status::Contained => "hangup",
+                // The agent broke off: whoever takes the call has what it knew.
+                Status::Ready | Status::Failed => "enqueue",
+            };
+            let known = Known {
+                found: true,
+                status: heading.status.as_str(),
+                action,
+                revision: handoff.revision.to_string(),
+                written_at: handoff.written_at().to_string(),
+                error: "",
+            };
+            let shared_id = heading.shared_id.as_ref().map_or("", |id| id.as_str());
+            let asked = Asked { id: heading.id.as_str(), shared_id, ..*asked };
+            written(&asked, known, &Fields::of(data), &shrink::numbers_as_text(data))
+        }
+        Found::Nothing { status, error } => {
+            let known = Known {
+                found: false,
+                status: status.as_str(),
+                action: "fallback",
+                revision: String::new(),
+                written_at: String::new(),
+                error,
+            };
+            written(asked, known, &Fields::default(), "{}")
+        }
+    }
+}
+
+struct Known<'a> {
+    found: bool,
+    status: &'a str,
+    action: &'a str,
+    revision: String,
+    written_at: String,
+    error: &'a str,
+}
+
+fn written(asked: &Asked<'_>, known: Known<'_>, fields: &Fields, data: &str) -> String {
+    let (flex, omitted) = flex::attributes(asked, known.found, known.status, fields);
+    let mut answer = Answer {
+        found: known.found,
+        status: known.status,
+        action: known.action,
+        id: asked.id,
+        shared_id: asked.shared_id,
+        connector_id: asked.connector_id,
+        client_env: asked.client_env,
+        revision: known.revision,
+        leg: asked.leg.to_string(),
+        destination: &fields.destination,
+        reason: &fields.reason,
+        priority: fields.priority.to_string(),
+        language: &fields.language,
+        verified: fields.verified.as_str(),
+        summary: &fields.summary,
+        written_at: known.written_at,
+        error: known.error,
+        flex_omitted: omitted,
+        flex,
+        data: RawValue::NULL,
+    };
+    // The names of members that are left out come to it.
+    let without = serde_json::to_string(&answer).map_or(0, |text| text.len()) + shrink::NAMES_BYTES;
+    let (data, left_out) = shrink::to_fit(data, STUDIO_BYTES.saturating_sub(without));
+    for name in left_out {
+        if !answer.flex_omitted.is_empty() {
+            answer.flex_omitted.push(',');
+        }
+        answer.flex_omitted.push_str(&name);
+    }
+    let data = RawValue::from_string(data.into_owned()).unwrap_or_default();
+    serde_json::to_string(&Answer { data: &data, ..answer }).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;
