@@ -63,7 +63,7 @@ impl Function {
         let written = options.open(&file).and_then(|mut out| out.write_all(text.as_bytes()));
         written.map_err(cannot)?;
         say(format!(
-            "Wrote {}\n\n1. In the Twilio project's .env:  BATON_API_KEY=<a key of `baton key new --scope handoff:read`>  and, if it moves, BATON_URL={url}\n2. Deploy it; in Studio, a Run Function widget with the parameter call_sid = {{{{trigger.call.CallSid}}}}\n3. Send To Flex: \"handoff\": {{{{widgets.<its name>.parsed.data | to_json}}}}",
+            "Wrote {}\n\n1. In the Twilio project's .env:  BATON_API_KEY=<a key of `baton key new --scope handoff:read`>  and, if it moves, BATON_URL={url}\n2. Deploy it; in Studio, a Run Function widget with the parameter call_sid = {{{{trigger.call.CallSid}}}}\n3. Split on {{{{widgets.<its name>.parsed.found}}}}. For Send To Flex, name single members of parsed.data: its attributes hold 1024 characters in all. ({url}/twilio/studio/handoff answers attributes that always fit.)",
             file.display()
         ));
         Ok(())

@@ -69,7 +69,7 @@ struct Make {
     /// File with the Auth Token, or with the SharedKey's secret; or set `TWILIO_AUTH_TOKEN`
     #[arg(long)]
     auth_token_file: Option<String>,
-    /// HMAC_SHA1, or HMAC_SHA256 of a SharedKey
+    /// `HMAC_SHA1`, or `HMAC_SHA256` of a SharedKey
     #[arg(long, default_value = "HMAC_SHA1")]
     algorithm: String,
 }
@@ -190,7 +190,11 @@ fn lines(explains: bool) -> Result<(), Failure> {
             Err(why) => {
                 unreadable += 1;
                 // serde's message may quote the line, and a line holds a token.
-                let error = format!("not a request: see `baton sign check --help` ({:?} at column {})", why.classify(), why.column());
+                let error = format!(
+                    "not a request: see `baton sign check --help` ({:?} at column {})",
+                    why.classify(),
+                    why.column()
+                );
                 Verdict::invalid(name(&line), Some(error))
             }
         };
@@ -223,11 +227,11 @@ impl Line {
                 return Verdict::invalid(self.name, Some(error));
             }
         };
-        let secret = |label: &str, text: &SecretString| {
-            Secret::new(label, algorithm, text.expose_secret())
-        };
+        let secret =
+            |label: &str, text: &SecretString| Secret::new(label, algorithm, text.expose_secret());
         let current = secret("auth_token", &self.auth_token);
-        let previous = self.previous_auth_token.as_ref().map(|token| secret("previous_auth_token", token));
+        let previous =
+            self.previous_auth_token.as_ref().map(|token| secret("previous_auth_token", token));
         let form = self.form();
         let urls = [self.url.clone()];
         let raw = self.body.as_deref().map(str::as_bytes);
@@ -240,7 +244,11 @@ impl Line {
         let request = Request { urls: &urls, payload, signature };
         let signature::Verdict { outcome, tried } = signature::verify(&request, &[&current]);
         let explained = explains.then(|| match outcome {
-            Ok(_) => Explained { reason: "it matches".to_owned(), advice: "", would_match_if: Vec::new() },
+            Ok(_) => Explained {
+                reason: "it matches".to_owned(),
+                advice: "",
+                would_match_if: Vec::new(),
+            },
             Err(mismatch) => Explained {
                 reason: mismatch.to_string(),
                 advice: explain::advice(mismatch),
@@ -251,11 +259,17 @@ impl Line {
                 ),
             },
         });
-        let shown = |Match { url, how, secret }| Matched { secret, url: Tried { url, how: how.to_string() } };
+        let shown = |Match { url, how, secret }| Matched {
+            secret,
+            url: Tried { url, how: how.to_string() },
+        };
         Verdict {
             valid: outcome.is_ok(),
             matched: outcome.ok().map(shown),
-            tried: tried.into_iter().map(|(url, how)| Tried { url, how: how.to_string() }).collect(),
+            tried: tried
+                .into_iter()
+                .map(|(url, how)| Tried { url, how: how.to_string() })
+                .collect(),
             error: None,
             explained,
             name: self.name,

@@ -62,7 +62,8 @@ impl Twilio {
                     .to_owned(),
             );
         }
-        let shared_keys = words(given.shared_keys.as_ref()).filter_map(shared_key).collect::<Vec<_>>();
+        let shared_keys =
+            words(given.shared_keys.as_ref()).filter_map(shared_key).collect::<Vec<_>>();
         if shared_keys.len() != words(given.shared_keys.as_ref()).count() {
             faults.0.push(
                 "BATON_TWILIO_SHARED_KEYS must be AC…:webhooks_sharedkey_…:HMAC_SHA256=secret (or HMAC_SHA1), separated by blanks"
@@ -146,12 +147,22 @@ mod tests {
 
     #[test]
     fn what_is_malformed_is_refused_without_being_shown() {
-        for tokens in [AC, "AC1=hunter2", &format!("{AC}="), &format!("{AC}=hunter2,"), &format!("{AC}=hunter2 {AC}=hunter2")] {
+        for tokens in [
+            AC,
+            "AC1=hunter2",
+            &format!("{AC}="),
+            &format!("{AC}=hunter2,"),
+            &format!("{AC}=hunter2 {AC}=hunter2"),
+        ] {
             let (_, faults) = read("127.0.0.1:80", "", tokens, "");
             assert_eq!(faults.len(), 1, "{tokens}");
             assert!(!faults[0].contains("hunter2"));
         }
-        for key in ["x=hunter2", &format!("{AC}:webhooks_sharedkey_1:HMAC_MD5=hunter2"), &format!("{AC}:k:HMAC_SHA1=hunter2")] {
+        for key in [
+            "x=hunter2",
+            &format!("{AC}:webhooks_sharedkey_1:HMAC_MD5=hunter2"),
+            &format!("{AC}:k:HMAC_SHA1=hunter2"),
+        ] {
             let (_, faults) = read("127.0.0.1:80", "", "", key);
             assert_eq!(faults.len(), 1, "{key}");
             assert!(!faults[0].contains("hunter2"));

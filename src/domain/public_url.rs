@@ -54,7 +54,8 @@ impl FromStr for PublicUrl {
         let authority = rest.split('/').next().unwrap_or_default();
         // No character that is written otherwise when it is rendered, or that ends a path.
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/:[]%".contains(&b);
-        if !["https", "http"].contains(&scheme) || authority.is_empty() || !rest.bytes().all(plain) {
+        if !["https", "http"].contains(&scheme) || authority.is_empty() || !rest.bytes().all(plain)
+        {
             return Err(BadPublicUrl::Shape);
         }
         if text.len() > MAX_PUBLIC_URL_CHARACTERS {

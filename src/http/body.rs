@@ -154,7 +154,9 @@ impl<'b> Members<'b> {
     /// The one member there is, if it is an object and one of `names`.
     pub(super) fn is_only(&self, names: &[&str]) -> Option<&str> {
         match self.0.as_slice() {
-            [Member { name, value, .. }] if names.contains(&name.as_str()) && value.get().starts_with('{') => {
+            [Member { name, value, .. }]
+                if names.contains(&name.as_str()) && value.get().starts_with('{') =>
+            {
                 Some(name)
             }
             _ => None,

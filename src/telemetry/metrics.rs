@@ -140,7 +140,8 @@ impl Metrics {
             metrics.latency.clone(),
         );
         r.register("http_refusals", "Refusals by error code", metrics.refused.clone());
-        let signatures = "Twilio's signatures; verified_previous: by a token that another is to replace";
+        let signatures =
+            "Twilio's signatures; verified_previous: by a token that another is to replace";
         r.register("twilio_signatures", signatures, metrics.signatures.clone());
         r.register(
             "http_requests_in_flight",

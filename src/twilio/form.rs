@@ -143,7 +143,8 @@ mod tests {
 
     #[test]
     fn json_gives_its_plain_members() {
-        let pairs = Pairs::of_json(br#"{"id":"C\u0041","n":1.10,"b":true,"x":null,"o":{},"id":"D"}"#);
+        let pairs =
+            Pairs::of_json(br#"{"id":"C\u0041","n":1.10,"b":true,"x":null,"o":{},"id":"D"}"#);
         let wanted = [("id", "CA"), ("n", "1.10"), ("b", "true"), ("id", "D")];
         assert_eq!(texts(&pairs), wanted.map(|(n, v)| (n.to_owned(), v.to_owned())));
         for other in [&b"[1]"[..], b"", b"{", b"\xff"] {

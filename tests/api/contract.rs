@@ -102,7 +102,7 @@ pub fn check(method: &Method, path: &str, answer: &Answer) {
     } else {
         assert!(answer.body.is_empty(), "{at}: a body that openapi.yaml does not list");
     }
-    if answer.status >= 400 {
+    if answer.status >= 400 && response["content"].is_object() {
         assert_eq!(answer.json()["error_id"], answer.header("x-polyai-correlation-id"), "{at}");
     }
 }
@@ -168,7 +168,9 @@ fn every_example_is_what_its_schema_says_and_every_code_has_one() {
             codes.insert(code.to_owned());
         }
     }
-    let all: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str().to_owned()).collect();
+    // It stands in the log alone: whoever is refused so is told nothing.
+    let told = Code::ALL.iter().filter(|code| **code != Code::SignatureRefused);
+    let all: BTreeSet<_> = told.map(|code| code.as_str().to_owned()).collect();
     assert_eq!(codes, all);
 }
 

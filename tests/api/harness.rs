@@ -344,6 +344,13 @@ impl Answer {
         self.json()
     }
 
+    /// The text of an answer that must have this status.
+    #[track_caller]
+    pub fn ok_text(&self, status: u16) -> &str {
+        assert_eq!(self.status, status, "{}", self.text());
+        self.text()
+    }
+
     /// The message of a refusal that must have this status and code.
     #[track_caller]
     pub fn refused(&self, status: u16, code: &str) -> String {

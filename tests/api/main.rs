@@ -32,4 +32,5 @@ mod restart;
 mod secrets;
 mod shared;
 mod spellings;
+mod twilio;
 mod waiting;

@@ -65,11 +65,14 @@ export const sign = (url, params = {}, token = TOKENS[0]) => (
 
 export const bodyHash = (body) => twilio.getExpectedBodyHash(body);
 
+// The pairs of a query or form. `URLSearchParams` drops a `?` in front, which may be part of a name.
+export const pairsOf = (encoded) => new URLSearchParams(`?${encoded}`);
+
 // As Twilio's SDK wants a form: decoded, and an array where a name is repeated. No prototype, for a
 // parameter may be called `__proto__`.
 export function formParams(body) {
   const params = Object.create(null);
-  for (const [name, value] of new URLSearchParams(String(body))) {
+  for (const [name, value] of pairsOf(body)) {
     if (name in params) params[name] = [params[name], value].flat();
     else params[name] = value;
   }

@@ -137,7 +137,7 @@ function edited(line, alphabet) {
   return line.slice(0, at) + pick([pick(alphabet), pick(alphabet), '']) + line.slice(at + below(2));
 }
 
-const queryOf = (request) => request.target.slice(request.route.length + 1);
+export const queryOf = (request) => request.target.slice(request.route.length + 1);
 const withQuery = (request, query) => ({ ...request, target: `${request.route}?${query}` });
 
 // `change` of the parts between `&`, in the query or in the form.

@@ -6,9 +6,9 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import twilio from 'twilio';
 import {
-  ACCOUNT, BASES, JSON_TYPE, SIGNATURE, TOKENS, each, formParams, send, times,
+  ACCOUNT, BASES, JSON_TYPE, SIGNATURE, TOKENS, each, formParams, pairsOf, send, times,
 } from './common.mjs';
-import { CHECK, STUDIO, WRITTEN, changed, isForm, made } from './requests.mjs';
+import { CHECK, STUDIO, WRITTEN, changed, isForm, made, queryOf } from './requests.mjs';
 
 const COUNT = Number(process.env.COUNT ?? 2000);
 
@@ -23,16 +23,17 @@ function urls({ host, target }) {
 const { validateRequest, validateRequestWithBody } = twilio;
 
 function nodeAccepts(request) {
-  const { signatures, target, method, type, body } = request;
+  const { signatures, method, type, body } = request;
   if (signatures.length !== 1) return false;
-  const query = new URLSearchParams(target.split('?').slice(1).join('?'));
+  const query = pairsOf(queryOf(request));
   const isOneForm = method === 'POST' && isForm(type);
   const signed = (validate, ...rest) => urls(request).some((url) => (
     spellings(url).some((spelling) => (
       TOKENS.some((token) => validate(token, signatures[0], spelling, ...rest))))));
-  // twilio-node goes by the body's hash as soon as `bodySHA256` stands anywhere in the URL. Baton parses
-  // the query, and knows a form by its type; one with the hash may have been signed in either way.
-  if (method === 'GET') return signed(validateRequest, {});
+  // twilio-node's middleware goes by the body's hash as soon as `bodySHA256` stands anywhere in the URL.
+  // Baton parses the query, and knows a form by its type; one with the hash may have been signed in either
+  // way. Without a hash and without a body both go by the URL alone.
+  if (method === 'GET' || (body.length === 0 && !query.has('bodySHA256'))) return signed(validateRequest, {});
   const isSignedByHash = (!isOneForm || query.has('bodySHA256')) && signed(validateRequestWithBody, body);
   return isSignedByHash || (isOneForm && signed(validateRequest, formParams(body)));
 }
@@ -48,11 +49,11 @@ const spellings = (url) => {
 
 // What Baton asks beyond the signature: a call and an account that are named once, and the account whose
 // token it is. On the voice-like route the account must be named.
-function isClear({ route, method, target, type, body }) {
-  const query = new URLSearchParams(target.split('?').slice(1).join('?'));
-  const pairs = [...query];
-  if (method === 'POST' && isForm(type)) pairs.push(...new URLSearchParams(String(body)));
-  else if (method === 'POST') pairs.push(...Object.entries(JSON.parse(body)));
+function isClear(request) {
+  const { route, method, type, body } = request;
+  const pairs = [...pairsOf(queryOf(request))];
+  if (method === 'POST' && isForm(type)) pairs.push(...pairsOf(body));
+  else if (body.length > 0) pairs.push(...Object.entries(JSON.parse(body)));
   const given = (wanted) => pairs.filter(([name]) => name === wanted).map(([, value]) => value);
   const accounts = given('AccountSid');
   if (given('CallSid').length > 1 || accounts.length > 1) return false;

@@ -139,7 +139,7 @@ const NAMES = [
   'topic', 'intent', 'ivr_path', 'ivr_time', 'contained', 'customer_name', 'customer_phone',
 ];
 const SCALARS = [
-  'null', 'true', 'false', '"true"', '"false"', '""', '0', '-0', '5', '-1', '"5"', '1e9', '1.10', '1e400',
+  'null', 'true', 'false', '"true"', '"false"', '""', '0', '-0', '5', '-1', '"5"', '1e9', '1.10', '1e-7',
   '4294967296', '"2147483648"', '9007199254740991', '-9007199254740993', '123456789012345678901234567890',
 ];
 

@@ -56,7 +56,9 @@ pub(in crate::http) async fn webhook(
         Shown::One(_) => Some("no Auth Token is configured (BATON_TWILIO_AUTH_TOKENS)"),
         Shown::None => Some("X-Twilio-Signature is missing or empty"),
         Shown::More => Some("X-Twilio-Signature is given more than once"),
-        Shown::Malformed => Some("X-Twilio-Signature is no signature: 28 or 44 characters of base64"),
+        Shown::Malformed => {
+            Some("X-Twilio-Signature is no signature: 28 or 44 characters of base64")
+        }
     };
     if let Some(reason) = unusable {
         count(edge, "refused");
@@ -100,6 +102,7 @@ pub(in crate::http) async fn studio(
                 explain(edge, state, request, signed, (Route::Studio, why));
                 invalid_signature(request)
             }
+            None if refused.code == Code::MissingCredentials => nothing_shown(refused),
             None => refused,
         }
     })?;
@@ -186,12 +189,7 @@ impl Arrived {
     }
 }
 
-fn let_in(
-    edge: &Edge,
-    state: &RequestState,
-    admitted: Admitted,
-    pairs: Pairs,
-) -> Arc<Principal> {
+fn let_in(edge: &Edge, state: &RequestState, admitted: Admitted, pairs: Pairs) -> Arc<Principal> {
     count(edge, if admitted.by_previous { "verified_previous" } else { "verified" });
     // Set once: a request is let in once.
     let _ = state.parameters.set(pairs);
@@ -260,15 +258,20 @@ fn explain(
 fn listed(items: impl Iterator<Item = String>) -> String {
     let items: Vec<_> = items.collect();
     let cut = |item: &String| item.chars().take(LISTED_CHARACTERS).collect::<String>();
-    let mut text = items.iter().take(LISTED).map(cut).collect::<Vec<_>>().join("; ");
-    if items.len() > LISTED {
-        text.push_str(&format!("; and {} more", items.len() - LISTED));
-    }
-    text
+    let more = items.len().saturating_sub(LISTED);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    items.iter().take(LISTED).map(cut).chain(more).collect::<Vec<_>>().join("; ")
 }
 
 fn refused() -> ApiError {
     ApiError::new(Code::SignatureRefused, "Not signed by Twilio. The server's log says why")
+}
+
+/// Neither signature nor key: what a widget can do about it.
+fn nothing_shown(mut refused: ApiError) -> ApiError {
+    "Neither signed by Twilio nor with a key. Set BATON_TWILIO_AUTH_TOKENS, or put a read-only key into the widget's URL: https://key:SECRET@host/…"
+        .clone_into(&mut refused.message);
+    refused
 }
 
 fn invalid_signature(request: &ServiceRequest) -> ApiError {

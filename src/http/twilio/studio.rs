@@ -13,9 +13,9 @@ use crate::domain::handoff_id::HandoffId;
 use crate::http::edge;
 use crate::http::edge::Edge;
 use crate::http::error::ApiError;
+use crate::http::error::Code;
 use crate::http::extract::Caller;
 use crate::http::extract::invalid;
-use crate::http::extract::missing_id;
 use crate::http::extract::wrong_id;
 use crate::http::handoff_state;
 use crate::http::handoff_state::MAX_WAIT;
@@ -78,6 +78,13 @@ pub(in crate::http) async fn handoff(
 const PATIENT: Options =
     Options { wait: Duration::ZERO, waits_by_default: true, min_revision: None, miss_200: true };
 
+fn nothing_named() -> ApiError {
+    ApiError::new(
+        Code::MissingId,
+        "Parameter `id` is missing. In the widget's HTTP parameters, give `id` = {{trigger.call.CallSid}}",
+    )
+}
+
 fn ask(pairs: &Pairs) -> Result<Ask, ApiError> {
     let id = |name: &str| -> Result<Option<HandoffId>, ApiError> {
         let given = text(pairs, name)?.filter(|text| !text.is_empty());
@@ -87,7 +94,7 @@ fn ask(pairs: &Pairs) -> Result<Ask, ApiError> {
         (Some(shared_id), _) => By::SharedId(shared_id),
         (None, Some(id)) => By::Id(id),
         // Twilio's own name: what a flow has at hand, and what its webhooks carry.
-        (None, None) => By::Id(id("CallSid")?.ok_or_else(missing_id)?),
+        (None, None) => By::Id(id("CallSid")?.ok_or_else(nothing_named)?),
     };
     let parsed = |why: &dyn std::fmt::Display, name| invalid(name, why);
     Ok(Ask {

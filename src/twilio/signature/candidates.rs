@@ -182,9 +182,8 @@ impl How {
     }
 
     fn written(self, url: &Url<'_>, query: Option<&str>) -> Candidate {
-        let mut text = String::with_capacity(
-            url.host.len() + url.path.len() + query.map_or(0, str::len) + 32,
-        );
+        let mut text =
+            String::with_capacity(url.host.len() + url.path.len() + query.map_or(0, str::len) + 32);
         text.push_str(url.scheme);
         text.push_str("://");
         if self.userinfo == Userinfo::AsIs {

@@ -48,7 +48,10 @@ const URL_PROBES: &[UrlProbe] = &[
     (as_https, "the URL began with https: what ends TLS on the way hides that it does"),
     (as_http, "the URL began with http"),
     (other_slash, "the path ended otherwise: with a / or without one"),
-    (sorted_query, "the query were sorted: configure the URL at Twilio with its parameters in order"),
+    (
+        sorted_query,
+        "the query were sorted: configure the URL at Twilio with its parameters in order",
+    ),
     (without_query, "the URL had no query: something on the way adds or drops it"),
 ];
 
@@ -110,7 +113,10 @@ fn payload_probes(request: &Request<'_>) -> Vec<(Made, &'static str)> {
             vec![
                 (Made::Form(trimmed), "the values were trimmed"),
                 (Made::Form(filled), "the empty values were left out"),
-                (Made::Nothing, "the parameters were left out: on a GET they stand in the URL alone"),
+                (
+                    Made::Nothing,
+                    "the parameters were left out: on a GET they stand in the URL alone",
+                ),
             ]
         }
         Payload::Body(body) => {

@@ -155,7 +155,8 @@ pub fn sign(secret: &Secret, url: &str, pairs: &Pairs) -> String {
 /// The hash of a body as `bodySHA256` has it: 64 lower-case hex digits.
 pub fn body_hash(body: &[u8]) -> String {
     let hash = digest::digest(&digest::SHA256, body);
-    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or('0');
+    hash.as_ref().iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// Checks a request against secrets.

@@ -137,8 +137,14 @@ fn a_refusal_is_explained_by_the_one_thing_that_would_mend_it() {
     let signed = |url: &str, given: &Pairs| sign(&secret(), url, given);
     let said = reasons("http://h/p?a=1", Payload::None, &signed("https://h/p?a=1", &none));
     assert!(said.contains("https") && !said.contains(';'), "{said}");
-    assert!(reasons("https://h/p?a=1", Payload::None, &signed("https://h/p/?a=1", &none)).contains("path"));
-    assert!(reasons("https://h/p?b&a", Payload::None, &signed("https://h/p?a&b", &none)).contains("sorted"));
+    assert!(
+        reasons("https://h/p?a=1", Payload::None, &signed("https://h/p/?a=1", &none))
+            .contains("path")
+    );
+    assert!(
+        reasons("https://h/p?b&a", Payload::None, &signed("https://h/p?a&b", &none))
+            .contains("sorted")
+    );
     let (padded, given) = (pairs("a=1+&b="), pairs("a=1&b="));
     assert!(reasons(URL, form(&padded), &signed(URL, &given)).contains("trimmed"));
     assert!(reasons(URL, form(&given), &signed(URL, &pairs("a=1"))).contains("empty"));

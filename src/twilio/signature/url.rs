@@ -65,7 +65,10 @@ mod tests {
         for (text, parts) in [
             ("https://h/p?q=1?2#f?g", ("", "h", "", "/p", Some("q=1?2"), Some("f?g"))),
             ("http://u:p@h:80", ("u:p@", "h", ":80", "", None, None)),
-            ("wss://[2001:DB8::1]:8443//a@b:1", ("", "[2001:DB8::1]", ":8443", "//a@b:1", None, None)),
+            (
+                "wss://[2001:DB8::1]:8443//a@b:1",
+                ("", "[2001:DB8::1]", ":8443", "//a@b:1", None, None),
+            ),
             ("https://[::1]/", ("", "[::1]", "", "/", None, None)),
             ("https://a@b@h:?x@y:1", ("a@b@", "h", ":", "", Some("x@y:1"), None)),
             ("HTTPS://h#", ("", "h", "", "", None, Some(""))),

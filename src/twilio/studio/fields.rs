@@ -59,10 +59,7 @@ impl Fields {
         let text = |names: &[&str], most: usize| {
             plain(names).map(|text| one_line(&text, most)).unwrap_or_default()
         };
-        let number = |name: &str| {
-            let number = plain(&[name]).and_then(|text| text.trim().parse::<u32>().ok());
-            number.filter(|number| i32::try_from(*number).is_ok()).unwrap_or_default()
-        };
+        let number = |name: &str| plain(&[name]).and_then(|text| whole(&text)).unwrap_or_default();
         let verified = plain(&["verified", "successfully_identified"]);
         Self {
             destination: text(&["destination", "handoff_to"], MAX_NAME),
@@ -75,7 +72,7 @@ impl Fields {
             ivr_path: text(&["ivr_path"], MAX_TEXT),
             ivr_time: number("ivr_time"),
             priority: number("priority"),
-            verified: match verified.as_deref() {
+            verified: match verified.map(|text| text.to_ascii_lowercase()).as_deref() {
                 Some("true") => Verified::Yes,
                 Some("false") => Verified::No,
                 _ => Verified::Unknown,
@@ -84,11 +81,20 @@ impl Fields {
     }
 }
 
+/// A number from 0 to 2³¹ − 1, without what stands behind its point: Python writes `5.0`.
+fn whole(text: &str) -> Option<u32> {
+    let (digits, fraction) = text.trim().split_once('.').unwrap_or((text.trim(), "0"));
+    let is_number = fraction.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|number| is_number && i32::try_from(*number).is_ok())
+}
+
 /// A text, number or boolean as text; of anything else, and of an empty text, none.
 fn plain(value: &RawValue) -> Option<Cow<'_, str>> {
     let json = value.get();
     match json.as_bytes().first()? {
-        b'"' => serde_json::from_str(json).ok().filter(|text: &String| !text.is_empty()).map(Cow::Owned),
+        b'"' => {
+            serde_json::from_str(json).ok().filter(|text: &String| !text.is_empty()).map(Cow::Owned)
+        }
         b'{' | b'[' | b'n' => None,
         _ => Some(json.into()),
     }
@@ -135,6 +141,10 @@ mod tests {
         assert_eq!((fields.summary.as_str(), fields.language.as_str()), ("", ""));
         assert_eq!((fields.priority, fields.verified), (0, Verified::Unknown));
         assert_eq!(Fields::of("[]"), Fields::default());
+        // As Python writes them.
+        let fields = Fields::of(r#"{"priority":5.0,"ivr_time":12.7,"verified":"True"}"#);
+        assert_eq!((fields.priority, fields.ivr_time, fields.verified), (5, 12, Verified::Yes));
+        assert_eq!(Fields::of(r#"{"priority":"5.x"}"#).priority, 0);
     }
 
     #[test]

@@ -27,7 +27,12 @@ fn handoff(data: &str, status: Status) -> Handoff {
 }
 
 fn asked() -> Asked<'static> {
-    Asked { id: SID, public_url: "https://voice.example.com", from: "+15551234567", ..Asked::default() }
+    Asked {
+        id: SID,
+        public_url: "https://voice.example.com",
+        from: "+15551234567",
+        ..Asked::default()
+    }
 }
 
 fn of(data: &str) -> Value {
@@ -80,7 +85,10 @@ fn a_handoff_is_told_in_the_words_a_flow_splits_on() {
     assert_eq!(answer["written_at"], "1970-01-01T00:00:07.000000Z");
     assert_eq!(answer["data"]["n"], "12345678901234567890");
     let flex = &answer["flex"];
-    assert_eq!((&flex["name"], &flex["customers"]["phone"]), (&"Ada".into(), &"+15551234567".into()));
+    assert_eq!(
+        (&flex["name"], &flex["customers"]["phone"]),
+        (&"Ada".into(), &"+15551234567".into())
+    );
     assert_eq!((&flex["handoff_priority"], &flex["handoff_verified"]), (&3.into(), &true.into()));
     assert_eq!(flex["handoff_summary"], "Wants a refund.");
     assert_eq!((&flex["handoff_omitted"], &answer["flex_omitted"]), (&"".into(), &"".into()));

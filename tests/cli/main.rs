@@ -7,6 +7,8 @@
     reason = "a panic is how a test reports"
 )]
 
+mod sign;
+
 use std::io::BufRead;
 use std::io::BufReader;
 use std::process::Child;
@@ -40,10 +42,15 @@ impl Serving {
     }
 
     fn draining(drain: &str) -> Self {
+        let mut command = baton(&["serve", "--listen", "127.0.0.1:0", "--drain-seconds", drain]);
+        command.stderr(Stdio::null());
+        Self::of(command)
+    }
+
+    fn of(mut command: Command) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data_dir = folder.path().join("a dir");
-        let mut command = baton(&["serve", "--listen", "127.0.0.1:0", "--drain-seconds", drain]);
-        command.arg("--data-dir").arg(data_dir).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.arg("--data-dir").arg(data_dir).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut greeting = Vec::new();

@@ -1,0 +1,200 @@
+//! `baton sign`, `baton recipe`, and what the log says of a signature that was refused.
+
+use std::io::Read;
+use std::io::Write;
+use std::net::TcpStream;
+use std::process::Stdio;
+
+use serde_json::Value;
+use serde_json::json;
+
+use crate::Serving;
+use crate::baton;
+use crate::run;
+
+const ACCOUNT: &str = "AC11111111111111111111111111111111";
+const URL: &str = "https://mycompany.com/myapp.php?foo=1&bar=2";
+
+/// Exit code, one verdict a line, standard error.
+fn sign(action: &str, input: &str) -> (i32, Vec<Value>, String) {
+    let mut command = baton(&["sign", action]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let verdicts = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    (output.status.code().unwrap(), verdicts, String::from_utf8(output.stderr).unwrap())
+}
+
+/// The signature that `sign make` prints for these arguments.
+fn made(arguments: &[&str]) -> String {
+    let mut command = baton(&[&["sign", "make"], arguments].concat());
+    command.env("TWILIO_AUTH_TOKEN", "12345");
+    let (code, out, err) = run(command);
+    assert_eq!(code, 0, "{err}");
+    out
+}
+
+#[test]
+fn the_vectors_of_the_sdks_own_suites() {
+    let vectors = include_str!("../vectors/twilio-signature.jsonl");
+    let (code, verdicts, _) = sign("check", vectors);
+    assert_eq!((code, verdicts.len()), (0, 50));
+    for (line, verdict) in vectors.lines().zip(&verdicts) {
+        let vector: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(verdict["valid"], vector["valid"], "{vector}\n{verdict}");
+        assert_eq!(verdict["name"], vector["name"]);
+        // What was found to be signed is what was signed.
+        if vector["valid"] == true {
+            assert_eq!(verdict["matched"]["url"], vector["signed_url"], "{vector}");
+        }
+    }
+}
+
+#[test]
+fn what_is_made_checks_and_what_cannot_be_read_is_said_without_being_shown() {
+    let signature = made(&[
+        "--url",
+        URL,
+        "--param",
+        "To=+18005551212",
+        "--param",
+        "From=+14158675309",
+        "--param",
+        "Digits=1234",
+        "--param",
+        "Caller=+14158675309",
+        "--param",
+        "CallSid=CA1234567890ABCDE",
+    ]);
+    assert_eq!(signature.trim(), "RSOYDt4T1cUTdK1PDd93/VVr8B8=");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("body.json");
+    std::fs::write(&file, "{\"a\": 1}").unwrap();
+    let made =
+        made(&["--url", URL, "--body-file", file.to_str().unwrap(), "--algorithm", "HMAC_SHA256"]);
+    let (signature, url) = made.trim().split_once('\n').unwrap();
+    let line = json!({
+        "name": "json", "auth_token": "12345", "url": url, "signature": signature, "body": "{\"a\": 1}",
+        "content_type": "application/json",
+        "signature_settings": "key=webhooks_sharedkey_1,algorithm=HMAC_SHA256",
+    });
+    let other = line.to_string().replace("HMAC_SHA256", "HMAC_SHA512");
+    let broken = "{\"name\":\"broken\",\"auth_token\":\"hunter2\",\"url\":7}";
+    let input = format!("{line}\n\r\n{other}\n{broken}\nhunter2\n");
+    let (code, verdicts, err) = sign("check", &input);
+    assert_eq!(code, 1);
+    let valid: Vec<_> = verdicts.iter().map(|v| v["valid"].as_bool().unwrap()).collect();
+    assert_eq!(valid, [true, false, false, false]);
+    assert_eq!(verdicts[2]["name"], "broken");
+    assert!(verdicts[1]["error"].as_str().unwrap().contains("HMAC_SHA512"));
+    assert!(!format!("{verdicts:?}{err}").contains("hunter2"));
+    let mut command = baton(&["sign", "make", "--url", URL]);
+    command.env_remove("TWILIO_AUTH_TOKEN");
+    let (code, _, err) = run(command);
+    assert_eq!(code, 64);
+    assert!(err.contains("TWILIO_AUTH_TOKEN"), "{err}");
+}
+
+#[test]
+fn a_refusal_is_explained() {
+    let signature = made(&["--url", URL]);
+    let line = |url: &str| {
+        json!({ "auth_token": "12345", "url": url, "signature": signature.trim() }).to_string()
+    };
+    let input = format!("{}\n{}\n", line(&URL.replace("https", "http")), line(URL));
+    let (code, verdicts, _) = sign("explain", &input);
+    assert_eq!(code, 0);
+    assert!(verdicts[0]["would_match_if"][0].as_str().unwrap().contains("https"), "{verdicts:?}");
+    assert!(verdicts[0]["tried"].as_array().unwrap().len() >= 2);
+    assert!(!verdicts[0]["advice"].as_str().unwrap().is_empty());
+    assert_eq!(
+        (&verdicts[1]["valid"], &verdicts[1]["reason"]),
+        (&json!(true), &json!("it matches"))
+    );
+}
+
+#[test]
+fn a_function_is_written_once_with_the_users_own_url() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |more: &[&str]| {
+        let arguments = [&["recipe", "function", folder.path().to_str().unwrap()], more].concat();
+        run(baton(&arguments))
+    };
+    let (code, out, err) = write(&["--url", "https://voice.example.com/"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("BATON_API_KEY"), "{out}");
+    let text = std::fs::read_to_string(folder.path().join("handoff.protected.js")).unwrap();
+    assert!(text.contains("'https://voice.example.com'") && !text.contains("your-baton-host"));
+    let (code, _, err) = write(&[]);
+    assert_eq!(code, 1);
+    assert!(err.contains("--force"), "{err}");
+    assert_eq!(write(&["--force"]).0, 0);
+    assert_eq!(write(&["--url", "voice.example.com", "--force"]).0, 64);
+}
+
+#[test]
+fn signatures_are_not_taken_where_nobody_said_what_is_signed() {
+    let mut command = baton(&["serve", "--listen", "0.0.0.0:0"]);
+    command.env("BATON_TWILIO_AUTH_TOKENS", format!("{ACCOUNT}=token"));
+    let (code, _, err) = run(command);
+    assert_eq!(code, 64);
+    assert!(err.contains("BATON_PUBLIC_URL"), "{err}");
+}
+
+/// Sends a POST, and answers its status line.
+fn post(address: &str, target: &str, headers: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let length = body.len();
+    let form = "Content-Type: application/x-www-form-urlencoded";
+    write!(stream, "POST {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{form}\r\n{headers}Content-Length: {length}\r\n\r\n{body}").unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    said.lines().next().unwrap().to_owned()
+}
+
+#[test]
+fn the_log_explains_refusals_a_few_a_second_and_holds_no_secret_and_no_value() {
+    let mut command = baton(&["serve", "--listen", "127.0.0.1:0", "--drain-seconds", "0"]);
+    command.env("BATON_TWILIO_AUTH_TOKENS", format!("{ACCOUNT}=12345,hunter2"));
+    command.env("BATON_PUBLIC_URL", "https://voice.example.com").stderr(Stdio::piped());
+    let mut serving = Serving::of(command);
+    let address = serving.greeting[0].rsplit('/').next().unwrap().to_owned();
+    // Signed for where the server really is, and not for where it was told that it is.
+    let target = "/twilio/check?note=MARKED";
+    let account = format!("AccountSid={ACCOUNT}");
+    let signature = made(&[
+        "--url",
+        &format!("https://{address}{target}"),
+        "--param",
+        &account,
+        "--param",
+        "From=MARKED",
+    ]);
+    let header = format!("X-Twilio-Signature: {}\r\n", signature.trim());
+    for _ in 0..20 {
+        let said = post(&address, target, &header, &format!("{account}&From=MARKED"));
+        assert!(said.contains(" 403 "), "{said}");
+    }
+    assert!(post(&address, "/twilio/check", "", "").contains(" 403 "));
+    let mut log = serving.child.stderr.take().unwrap();
+    serving.stop();
+    let mut text = String::new();
+    log.read_to_string(&mut text).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let explained: Vec<_> = lines.iter().filter(|l| l["target"] == "baton::signature").collect();
+    assert!((1..=10).contains(&explained.len()), "{text}");
+    let first = explained[0];
+    let would = first["would_match_if"].as_str().unwrap();
+    assert_eq!(would, format!("BATON_PUBLIC_URL had https://{address}"), "{first}");
+    assert!(
+        first["tried"].as_str().unwrap().contains("https://voice.example.com/twilio/check?note=…")
+    );
+    assert!(first["parameters"].as_str().unwrap().contains("From"), "{first}");
+    let answered = lines.iter().filter(|l| l["correlation_id"] == first["correlation_id"]);
+    assert!(answered.into_iter().any(|l| l["error_code"] == "SIGNATURE_REFUSED"), "{text}");
+    for secret in ["MARKED", "12345\"", "hunter2", signature.trim()] {
+        assert!(!text.contains(secret), "{secret} is in the log: {text}");
+    }
+}
