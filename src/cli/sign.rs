@@ -3,12 +3,13 @@
 use std::fs;
 use std::io;
 use std::io::BufRead;
+use std::io::Write;
 
 use secrecy::ExposeSecret;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::cli::Failure;
 use crate::cli::say;
@@ -94,13 +95,23 @@ impl Make {
         };
         let pairs: Option<Pairs> = self.params.iter().map(pair).collect();
         let pairs = pairs.ok_or_else(|| Failure::Usage("--param is NAME=VALUE".to_owned()))?;
+        // Twilio drops it before it signs.
+        let url = self.url.split('#').next().unwrap_or_default();
+        if !url.contains("://") || url.contains(char::is_whitespace) || url.contains(BODY_HASH) {
+            let why = "--url is https://host/path?query, as it is configured at Twilio: without blanks, and without the bodySHA256 that Twilio adds";
+            return Err(Failure::Usage(why.to_owned()));
+        }
         let Some(file) = &self.body_file else {
-            say(signature::sign(&secret, &self.url, &pairs));
+            say(signature::sign(&secret, url, &pairs));
             return Ok(());
         };
         let body = fs::read(file).map_err(|why| cannot_read(file, &why))?;
-        let joint = if self.url.contains('?') { '&' } else { '?' };
-        let url = format!("{}{joint}{BODY_HASH}={}", self.url, signature::body_hash(&body));
+        let joint = match url.split_once('?') {
+            None => "?",
+            Some((_, "")) => "",
+            Some(_) => "&",
+        };
+        let url = format!("{url}{joint}{BODY_HASH}={}", signature::body_hash(&body));
         say(format!("{}\n{url}", signature::sign(&secret, &url, &pairs)));
         Ok(())
     }
@@ -116,7 +127,10 @@ impl Make {
                 return Err(Failure::Usage(none.to_owned()));
             }
         };
-        Ok(token.trim().into())
+        match token.trim() {
+            "" => Err(Failure::Usage("the Auth Token is empty".to_owned())),
+            token => Ok(token.into()),
+        }
     }
 }
 
@@ -128,7 +142,7 @@ fn cannot_read(file: &str, why: &io::Error) -> Failure {
 #[derive(Deserialize)]
 struct Line {
     #[serde(default)]
-    name: Value,
+    name: Option<Box<RawValue>>,
     auth_token: SecretString,
     #[serde(default)]
     previous_auth_token: Option<SecretString>,
@@ -147,7 +161,8 @@ struct Line {
 
 #[derive(Serialize)]
 struct Verdict {
-    name: Value,
+    /// As it is spelled.
+    name: Option<Box<RawValue>>,
     valid: bool,
     matched: Option<Matched>,
     tried: Vec<Tried>,
@@ -180,25 +195,22 @@ struct Explained {
 /// Answers each line of standard input by a verdict.
 fn lines(explains: bool) -> Result<(), Failure> {
     let mut unreadable = 0;
+    let mut out = io::stdout().lock();
     for line in io::stdin().lock().split(b'\n') {
         let line = line.map_err(|why| Failure::Failed(format!("cannot read requests: {why}")))?;
-        if line.trim_ascii().is_empty() {
+        let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line).trim_ascii();
+        if line.is_empty() {
             continue;
         }
-        let verdict = match serde_json::from_slice::<Line>(&line) {
-            Ok(line) => line.verdict(explains),
-            Err(why) => {
-                unreadable += 1;
-                // serde's message may quote the line, and a line holds a token.
-                let error = format!(
-                    "not a request: see `baton sign check --help` ({:?} at column {})",
-                    why.classify(),
-                    why.column()
-                );
-                Verdict::invalid(name(&line), Some(error))
-            }
-        };
-        say(serde_json::to_string(&verdict).unwrap_or_default());
+        let verdict = Line::read(line).and_then(|line| line.verdict(explains));
+        let verdict = verdict.unwrap_or_else(|error| {
+            unreadable += 1;
+            Verdict::invalid(Named::read(line), error)
+        });
+        // Whoever read the verdicts may have had enough of them.
+        if writeln!(out, "{}", serde_json::to_string(&verdict).unwrap_or_default()).is_err() {
+            return Ok(());
+        }
     }
     match unreadable {
         0 => Ok(()),
@@ -206,25 +218,43 @@ fn lines(explains: bool) -> Result<(), Failure> {
     }
 }
 
-fn name(line: &[u8]) -> Value {
-    let line: Option<Value> = serde_json::from_slice(line).ok();
-    line.and_then(|mut line| line.get_mut("name").map(Value::take)).unwrap_or_default()
+#[derive(Deserialize)]
+struct Named {
+    name: Option<Box<RawValue>>,
+}
+
+impl Named {
+    fn read(line: &[u8]) -> Option<Box<RawValue>> {
+        serde_json::from_slice::<Self>(line).ok().and_then(|named| named.name)
+    }
 }
 
 impl Verdict {
-    fn invalid(name: Value, error: Option<String>) -> Self {
-        Self { name, valid: false, matched: None, tried: Vec::new(), error, explained: None }
+    fn invalid(name: Option<Box<RawValue>>, error: String) -> Self {
+        let (matched, tried, explained) = (None, Vec::new(), None);
+        Self { name, valid: false, matched, tried, error: Some(error), explained }
     }
 }
 
 impl Line {
-    fn verdict(self, explains: bool) -> Verdict {
+    fn read(line: &[u8]) -> Result<Self, String> {
+        if !line.starts_with(b"{") {
+            return Err("not a JSON object".to_owned());
+        }
+        // serde's message may quote the line, and a line holds a token.
+        serde_json::from_slice(line).map_err(|why| {
+            let (kind, column) = (why.classify(), why.column());
+            format!("not a request ({kind:?}, column {column}): see `baton sign check --help`")
+        })
+    }
+
+    fn verdict(self, explains: bool) -> Result<Verdict, String> {
         let algorithm = match Scheme::of(self.signature_settings.as_deref()) {
             Scheme::AuthToken => Algorithm::HmacSha1,
             Scheme::SharedKey { algorithm, .. } => algorithm,
             Scheme::Unsupported(name) => {
                 let error = format!("algorithm {name} is not HMAC_SHA1 or HMAC_SHA256");
-                return Verdict::invalid(self.name, Some(error));
+                return Ok(Verdict::invalid(self.name, error));
             }
         };
         let secret =
@@ -232,11 +262,11 @@ impl Line {
         let current = secret("auth_token", &self.auth_token);
         let previous =
             self.previous_auth_token.as_ref().map(|token| secret("previous_auth_token", token));
-        let form = self.form();
+        let form = self.form()?;
         let urls = [self.url.clone()];
         let raw = self.body.as_deref().map(str::as_bytes);
         let payload = match (&form, raw) {
-            (Some(pairs), raw) => Payload::Form { pairs, raw },
+            (Some(pairs), raw) => Payload::Form { pairs, raw: raw.filter(|raw| !raw.is_empty()) },
             (None, Some(body)) => Payload::Body(body),
             (None, None) => Payload::None,
         };
@@ -263,7 +293,7 @@ impl Line {
             secret,
             url: Tried { url, how: how.to_string() },
         };
-        Verdict {
+        Ok(Verdict {
             valid: outcome.is_ok(),
             matched: outcome.ok().map(shown),
             tried: tried
@@ -273,19 +303,31 @@ impl Line {
             error: None,
             explained,
             name: self.name,
-        }
+        })
     }
 
-    /// The form's pairs: given as such, or in a body that is declared one.
-    fn form(&self) -> Option<Pairs> {
-        if let Some(params) = &self.params {
-            let pair = |(name, value): &(String, String)| {
-                (name.clone().into_bytes(), value.clone().into_bytes())
-            };
-            return Some(params.iter().map(pair).collect());
+    /// The form's pairs: given as such, or in a body that is declared one. Never beside another body,
+    /// for one of the two would not be checked.
+    fn form(&self) -> Result<Option<Pairs>, String> {
+        let pair = |(name, value): &(String, String)| {
+            (name.clone().into_bytes(), value.clone().into_bytes())
+        };
+        let params = self.params.as_ref();
+        let params: Option<Pairs> = params.map(|params| params.iter().map(pair).collect());
+        let given = params.as_ref().is_some_and(|pairs| !pairs.is_empty());
+        let of_body = match self.body.as_deref() {
+            None => return Ok(params),
+            Some("") if given => return Ok(params),
+            Some(body) => self.is_form().then(|| Pairs::decode(body.as_bytes())),
+        };
+        if given && of_body != params {
+            return Err("params and another body: give one of them".to_owned());
         }
-        let media = self.content_type.as_deref().unwrap_or_default().split(';').next()?;
-        let body = self.body.as_ref()?;
-        media.trim().eq_ignore_ascii_case(FORM).then(|| Pairs::decode(body.as_bytes()))
+        Ok(of_body)
+    }
+
+    fn is_form(&self) -> bool {
+        let media = self.content_type.as_deref().unwrap_or_default().split(';').next();
+        media.unwrap_or_default().trim().eq_ignore_ascii_case(FORM)
     }
 }

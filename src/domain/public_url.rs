@@ -12,7 +12,7 @@ pub const MAX_PUBLIC_URL_CHARACTERS: usize = 160;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl {
     text: String,
-    /// `host[:port]`, lower case, without the port that its scheme has by itself.
+    /// `host[:port]`, without the port that its scheme has by itself.
     authority: String,
 }
 
@@ -35,14 +35,13 @@ impl PublicUrl {
 
     /// Whether a `Host` header names this one.
     pub fn is_at(&self, host: &str) -> bool {
-        self.authority == without_default_port(host, self.text.starts_with("https"))
+        self.authority.eq_ignore_ascii_case(without_default_port(host, &self.text))
     }
 }
 
-fn without_default_port(host: &str, is_secure: bool) -> String {
-    let host = host.to_ascii_lowercase();
-    let port = if is_secure { ":443" } else { ":80" };
-    host.strip_suffix(port).map(str::to_owned).unwrap_or(host)
+fn without_default_port<'h>(host: &'h str, url: &str) -> &'h str {
+    let port = if url.starts_with("https") { ":443" } else { ":80" };
+    host.strip_suffix(port).unwrap_or(host)
 }
 
 impl FromStr for PublicUrl {
@@ -61,7 +60,7 @@ impl FromStr for PublicUrl {
         if text.len() > MAX_PUBLIC_URL_CHARACTERS {
             return Err(BadPublicUrl::TooLong);
         }
-        let authority = without_default_port(authority, scheme == "https");
+        let authority = without_default_port(authority, text).to_owned();
         Ok(Self { text: text.to_owned(), authority })
     }
 }

@@ -1,4 +1,5 @@
-//! Reading request bodies: bounded in size and time, and only for a caller whom the gate let in.
+//! Reading request bodies: bounded in size and time, and only for a caller whom the gate let in; but
+//! for Twilio's door, which reads what was signed.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -89,7 +90,7 @@ fn too_large(limit: usize) -> ApiError {
     ApiError::new(
         Code::BodyTooLarge,
         format!(
-            "The body is larger than {limit} bytes; nothing was stored. Keep large objects elsewhere and hand over a link"
+            "The body is larger than {limit} bytes; nothing of it was taken. Keep large objects elsewhere and hand over a link"
         ),
     )
 }

@@ -190,9 +190,18 @@ impl ApiError {
         self.cause.as_deref()
     }
 
-    /// The answer to a webhook: its status, and nothing that an unverified caller could learn from.
+    /// The answer to a webhook: status and headers, and nothing that an unverified caller could learn
+    /// from.
     pub fn bare_answer(&self) -> HttpResponse {
-        HttpResponse::new(self.code.status())
+        self.head().finish()
+    }
+
+    fn head(&self) -> HttpResponseBuilder {
+        let mut answer = HttpResponseBuilder::new(self.code.status());
+        for (name, value) in &self.headers {
+            answer.insert_header((name.clone(), value.as_str()));
+        }
+        answer
     }
 
     /// The answer, with the request's correlation id as `error_id`.
@@ -205,11 +214,7 @@ impl ApiError {
             error_message: &self.message,
             data: (),
         };
-        let mut answer = HttpResponseBuilder::new(self.code.status());
-        for (name, value) in &self.headers {
-            answer.insert_header((name.clone(), value.as_str()));
-        }
-        answer.json(envelope)
+        self.head().json(envelope)
     }
 }
 

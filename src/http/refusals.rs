@@ -111,7 +111,7 @@ impl From<TooFast> for ApiError {
         let (code, message, wait) = match too_fast {
             TooFast::Requests(wait) => (
                 Code::RateLimited,
-                "This key sends more requests than it may (BATON_RATE_REQUESTS). Come back after Retry-After",
+                "This credential sends more requests than it may (BATON_RATE_REQUESTS). Come back after Retry-After",
                 wait,
             ),
             TooFast::Misses(wait) => (

@@ -307,7 +307,7 @@ async fn a_flow_waits_three_seconds_unless_it_says_otherwise_and_is_told_of_ever
     // The same signed request again is answered afresh.
     admin.write(SID, r#"{"n":2}"#).await.ok(200);
     assert_eq!(get(&nobody, "current", &target).await.ok(200)["data"], json!({ "n": 2 }));
-    for wait in ["-1", "soon", ""] {
+    for wait in ["-1", "soon", "1.5"] {
         let target = format!("{target}&wait={wait}");
         get(&nobody, "current", &target).await.refused(400, "INVALID_PARAMETER");
     }
@@ -329,6 +329,7 @@ async fn what_is_asked_for_is_named_clearly() {
     assert_eq!(ask("id=&CallSid=CA1").await.ok(200)["found"], true);
     let shared = ask("shared_id=five9-1&id=CA9").await.ok(200);
     assert_eq!((&shared["id"], &shared["shared_id"]), (&json!("CA1"), &json!("five9-1")));
+    assert_eq!(ask("shared_id=five9-1&id=undefined&project_id=").await.ok(200)["found"], true);
     ask("x=1").await.refused(400, "MISSING_ID");
     ask("id=%7B%7Btrigger.call.CallSid%7D%7D").await.refused(400, "INVALID_ID");
     ask("id=CA1&id=CA1").await.refused(400, "INVALID_PARAMETER");

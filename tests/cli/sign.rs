@@ -72,15 +72,27 @@ fn what_is_made_checks_and_what_cannot_be_read_is_said_without_being_shown() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("body.json");
     std::fs::write(&file, "{\"a\": 1}").unwrap();
-    let made =
+    let of_body =
         made(&["--url", URL, "--body-file", file.to_str().unwrap(), "--algorithm", "HMAC_SHA256"]);
-    let (signature, url) = made.trim().split_once('\n').unwrap();
+    let (signature, url) = of_body.trim().split_once('\n').unwrap();
     let line = json!({
         "name": "json", "auth_token": "12345", "url": url, "signature": signature, "body": "{\"a\": 1}",
         "content_type": "application/json",
         "signature_settings": "key=webhooks_sharedkey_1,algorithm=HMAC_SHA256",
     });
     let other = line.to_string().replace("HMAC_SHA256", "HMAC_SHA512");
+    // What is not checked is not accepted: parameters beside another body, a body that nothing binds.
+    let get = |more: Value| {
+        let signature = made(&["--url", URL]);
+        let mut line = json!({ "auth_token": "12345", "url": URL, "signature": signature.trim() });
+        line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        sign("check", &line.to_string()).1[0]["valid"] == true
+    };
+    assert!(get(json!({})) && get(json!({ "params": [] })) && get(json!({ "body": "" })));
+    let json_type = "application/json";
+    assert!(!get(json!({ "params": [["To", "evil"]], "body": "" })));
+    assert!(!get(json!({ "params": [["To", "evil"]], "body": "x", "content_type": json_type })));
+    assert!(!get(json!({ "params": [], "body": "{}", "content_type": json_type })));
     let broken = "{\"name\":\"broken\",\"auth_token\":\"hunter2\",\"url\":7}";
     let input = format!("{line}\n\r\n{other}\n{broken}\nhunter2\n");
     let (code, verdicts, err) = sign("check", &input);
@@ -90,6 +102,13 @@ fn what_is_made_checks_and_what_cannot_be_read_is_said_without_being_shown() {
     assert_eq!(verdicts[2]["name"], "broken");
     assert!(verdicts[1]["error"].as_str().unwrap().contains("HMAC_SHA512"));
     assert!(!format!("{verdicts:?}{err}").contains("hunter2"));
+    let fragment = made(&["--url", &format!("{URL}#rc=3")]);
+    assert_eq!(fragment, made(&["--url", URL]));
+    for url in ["nonsense", "https://h/a b", "https://h/?bodySHA256=1"] {
+        let mut command = baton(&["sign", "make", "--url", url]);
+        command.env("TWILIO_AUTH_TOKEN", "12345");
+        assert_eq!(run(command).0, 64, "{url}");
+    }
     let mut command = baton(&["sign", "make", "--url", URL]);
     command.env_remove("TWILIO_AUTH_TOKEN");
     let (code, _, err) = run(command);

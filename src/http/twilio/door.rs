@@ -24,14 +24,13 @@ use crate::http::gate;
 use crate::http::request::RequestState;
 use crate::telemetry::metrics::Signature as Label;
 use crate::twilio::form::Pairs;
+use crate::twilio::signature;
 use crate::twilio::signature::Payload;
 
 /// Largest body of a webhook. Twilio's own are a few kilobytes.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 const SIGNATURE: &str = "x-twilio-signature";
 const SETTINGS: &str = "x-twilio-webhooks-signature-settings";
-// Base64 of SHA-1 and of SHA-256.
-const SIGNATURE_CHARACTERS: [usize; 2] = [28, 44];
 // Of a log line, which a stranger may have written parts of.
 const LISTED: usize = 8;
 const LISTED_CHARACTERS: usize = 200;
@@ -200,13 +199,10 @@ fn shown(headers: &HeaderMap) -> Shown<'_> {
     let mut given = headers.get_all(SIGNATURE);
     let Some(first) = given.next() else { return Shown::None };
     let text = first.to_str().unwrap_or_default();
-    let is_base64 = |b: u8| b.is_ascii_alphanumeric() || b"+/=".contains(&b);
     match (given.next(), text.is_empty()) {
         (Some(_), _) => Shown::More,
         (None, true) if first.is_empty() => Shown::None,
-        (None, _) if SIGNATURE_CHARACTERS.contains(&text.len()) && text.bytes().all(is_base64) => {
-            Shown::One(text)
-        }
+        (None, _) if signature::is_signature(text) => Shown::One(text),
         (None, _) => Shown::Malformed,
     }
 }

@@ -1,5 +1,5 @@
 //! `/twilio/studio/handoff`: the handoff of a call, as a Studio flow can use it. A flow can split on
-//! an answer and on nothing else, so a miss is an answer, and so is a store that is down.
+//! an answer and on nothing else, so a miss is an answer, and so is a store that fails.
 
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use crate::service::error::Missing;
 use crate::service::handoffs::Ask;
 use crate::service::handoffs::By;
 use crate::service::handoffs::Handoffs;
+use crate::telemetry::metrics::Code as Label;
 use crate::twilio::form::Pairs;
 use crate::twilio::studio;
 use crate::twilio::studio::Asked;
@@ -65,6 +66,7 @@ pub(in crate::http) async fn handoff(
             let cause = refused.cause().unwrap_or_default();
             let correlation_id = &state.correlation_id;
             tracing::error!(correlation_id, cause, "a flow was told {}: {cause}", refused.code);
+            edge.metrics.refused.get_or_create(&Label { code: refused.code.as_str() }).inc();
             let (status, error) = (studio::Miss::Error, refused.code.as_str());
             studio::answer(&asked, Found::Nothing { status, error })
         }
@@ -87,14 +89,15 @@ fn nothing_named() -> ApiError {
 
 fn ask(pairs: &Pairs) -> Result<Ask, ApiError> {
     let id = |name: &str| -> Result<Option<HandoffId>, ApiError> {
-        let given = text(pairs, name)?.filter(|text| !text.is_empty());
-        given.map(|text| text.parse().map_err(|why| wrong_id(name, why))).transpose()
+        text(pairs, name)?.map(|text| text.parse().map_err(|why| wrong_id(name, why))).transpose()
     };
-    let by = match (id("shared_id")?, id("id")?) {
-        (Some(shared_id), _) => By::SharedId(shared_id),
-        (None, Some(id)) => By::Id(id),
-        // Twilio's own name: what a flow has at hand, and what its webhooks carry.
-        (None, None) => By::Id(id("CallSid")?.ok_or_else(nothing_named)?),
+    // Twilio's own name last: it is what a flow has at hand, and what its webhooks carry anyway.
+    let by = match id("shared_id")? {
+        Some(shared_id) => By::SharedId(shared_id),
+        None => match id("id")? {
+            Some(id) => By::Id(id),
+            None => By::Id(id("CallSid")?.ok_or_else(nothing_named)?),
+        },
     };
     let parsed = |why: &dyn std::fmt::Display, name| invalid(name, why);
     Ok(Ask {
@@ -113,7 +116,7 @@ fn wait(caller: &Caller, pairs: &Pairs) -> Result<Duration, ApiError> {
     let seconds = match (text(pairs, "wait")?, caller.0.read_defaults.wait) {
         (None, 0) => STUDIO_WAIT,
         (None, of_key) => of_key,
-        (Some(text), _) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) => {
+        (Some(text), _) if text.bytes().all(|b| b.is_ascii_digit()) => {
             text.parse().unwrap_or(MAX_WAIT)
         }
         (Some(_), _) => return Err(invalid("wait", "must be a whole number of seconds")),
@@ -121,8 +124,10 @@ fn wait(caller: &Caller, pairs: &Pairs) -> Result<Duration, ApiError> {
     Ok(Duration::from_secs(seconds.min(MAX_WAIT).into()))
 }
 
+/// A parameter that is not empty: Studio renders what it does not know as nothing.
 fn text<'p>(pairs: &'p Pairs, name: &str) -> Result<Option<&'p str>, ApiError> {
-    pairs.one(name).map_err(|unclear| invalid(name, unclear))
+    let text = pairs.one(name).map_err(|unclear| invalid(name, unclear))?;
+    Ok(text.filter(|text| !text.is_empty()))
 }
 
 fn nothing(miss: &Miss) -> Found<'static> {

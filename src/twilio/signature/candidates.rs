@@ -12,9 +12,11 @@
 //! 3. **Userinfo**: as it is; dropped, as the same page says Twilio does.
 //! 4. **Fragment**: dropped, for it carries connection overrides that Twilio does not sign; kept, for
 //!    the SDKs sign it when it is passed to them.
-//! 5. **Query**: as it is; `'` as `%27` and the other way round, for back ends that passed the URL
-//!    through an encoder; on a WebSocket its pairs as parameters, as Twilio's own agent-connect
-//!    library signs them; and last as Node's legacy `querystring` would write it.
+//! 5. **Scheme**: as it is; in lower case, as the SDKs' parsers make it.
+//! 6. **Query**: as it is; `'` as `%27`, for back ends that passed the URL through an encoder; on a
+//!    WebSocket its pairs as parameters, as Twilio's own agent-connect library signs them; and last
+//!    as Node's legacy `querystring` would write it, which among others makes `%27` a `'`. (A plain
+//!    `%27` to `'` beside it would accept what no SDK does: `It%27s+ok` for a signed `It's+ok`.)
 //!
 //! No candidate opens more than the others: each is one fixed string, and all name the same host and,
 //! but for a port, a `/` or an escape, the same resource.
@@ -43,6 +45,7 @@ pub struct How {
     path: Path,
     userinfo: Userinfo,
     fragment: Fragment,
+    scheme: Scheme,
     query: Query,
 }
 
@@ -68,13 +71,22 @@ variants!(Port {
 variants!(Path { AsIs = "", WithoutSlash = "last / dropped", WithSlash = "last / added" });
 variants!(Userinfo { AsIs = "", Dropped = "userinfo dropped" });
 variants!(Fragment { Dropped = "", Kept = "fragment kept" });
+variants!(Scheme { AsIs = "", Lowered = "scheme in lower case" });
 variants!(Query {
     AsIs = "",
     Escaped = "' escaped as %27",
-    Unescaped = "%27 written as '",
     AsParameters = "query as parameters",
     Legacy = "query re-encoded"
 });
+
+const AS_IS: How = How {
+    port: Port::AsIs,
+    path: Path::AsIs,
+    userinfo: Userinfo::AsIs,
+    fragment: Fragment::Dropped,
+    scheme: Scheme::AsIs,
+    query: Query::AsIs,
+};
 
 /// The URLs that may have been signed for `url`, likeliest first; made as they are asked for, and
 /// perhaps the same more than once.
@@ -93,7 +105,13 @@ pub fn candidates(url: &str) -> impl Iterator<Item = Candidate> {
 
 /// All that varies but the query.
 fn around_the_query(parts: Url<'_>) -> impl Iterator<Item = How> {
-    let query = Query::AsIs;
+    let schemes = Scheme::ALL.iter().filter(move |scheme| scheme.fits(&parts));
+    schemes.flat_map(move |scheme| {
+        within_the_scheme(parts).map(move |how| How { scheme: *scheme, ..how })
+    })
+}
+
+fn within_the_scheme(parts: Url<'_>) -> impl Iterator<Item = How> {
     let fragments = Fragment::ALL.iter().filter(move |fragment| fragment.fits(&parts));
     fragments.flat_map(move |fragment| {
         let userinfos = Userinfo::ALL.iter().filter(move |userinfo| userinfo.fits(&parts));
@@ -106,7 +124,7 @@ fn around_the_query(parts: Url<'_>) -> impl Iterator<Item = How> {
                     path: *path,
                     userinfo: *userinfo,
                     fragment: *fragment,
-                    query,
+                    ..AS_IS
                 })
             })
         })
@@ -115,14 +133,7 @@ fn around_the_query(parts: Url<'_>) -> impl Iterator<Item = How> {
 
 impl Candidate {
     fn verbatim(url: &str) -> Self {
-        let how = How {
-            port: Port::AsIs,
-            path: Path::AsIs,
-            userinfo: Userinfo::AsIs,
-            fragment: Fragment::Dropped,
-            query: Query::AsIs,
-        };
-        Self { url: url.to_owned(), how, query_as_parameters: false }
+        Self { url: url.to_owned(), how: AS_IS, query_as_parameters: false }
     }
 }
 
@@ -160,6 +171,12 @@ impl Fragment {
     }
 }
 
+impl Scheme {
+    fn fits(self, url: &Url<'_>) -> bool {
+        self == Self::AsIs || url.scheme.bytes().any(|byte| byte.is_ascii_uppercase())
+    }
+}
+
 impl Query {
     /// The query in this form; `None` when the form does not apply, `Some(None)` when there is none.
     #[expect(clippy::option_option, reason = "a URL without a query is written without one")]
@@ -168,7 +185,6 @@ impl Query {
         let changed: Cow<'u, str> = match self {
             Self::AsIs => return Some(Some(query.into())),
             Self::Escaped => query.replace('\'', "%27").into(),
-            Self::Unescaped => query.replace("%27", "'").into(),
             Self::AsParameters => return url.is_socket().then_some(None),
             Self::Legacy => legacy::reencoded(query).into(),
         };
@@ -184,7 +200,10 @@ impl How {
     fn written(self, url: &Url<'_>, query: Option<&str>) -> Candidate {
         let mut text =
             String::with_capacity(url.host.len() + url.path.len() + query.map_or(0, str::len) + 32);
-        text.push_str(url.scheme);
+        match self.scheme {
+            Scheme::AsIs => text.push_str(url.scheme),
+            Scheme::Lowered => text.push_str(&url.scheme.to_ascii_lowercase()),
+        }
         text.push_str("://");
         if self.userinfo == Userinfo::AsIs {
             text.push_str(url.userinfo);
@@ -223,6 +242,7 @@ impl fmt::Display for How {
             self.path.text(),
             self.userinfo.text(),
             self.fragment.text(),
+            self.scheme.text(),
             self.query.text(),
         ];
         let mut words = words.into_iter().filter(|word| !word.is_empty());
@@ -270,6 +290,7 @@ mod tests {
         has("https://[::1]:8443/p", "https://[::1]/p");
         has("https://h/p?a='x'", "https://h/p?a=%27x%27");
         has("https://h/p?a=%27x'", "https://h/p?a='x'");
+        has("HTTPS://h/p", "https://h:443/p");
         has("https://h/p?b&a=x+y", "https://h/p?b=&a=x%20y");
         has("no url", "no url");
     }
@@ -282,6 +303,7 @@ mod tests {
             ("https://h/a", "https://h/a/"),
             ("https://h/a?b=%20", "https://h/a?b=+"),
             ("https://h/a?b=+", "https://h/a?b=%2B"),
+            ("https://h/p?a=%27+", "https://h/p?a='+"),
             ("https://h/p", "https://h:8443/p"),
             ("https://h/p'", "https://h/p%27"),
         ] {

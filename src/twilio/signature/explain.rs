@@ -17,10 +17,19 @@ pub fn would_match_if(
 ) -> Vec<&'static str> {
     let mut reasons = Vec::new();
     for (change, reason) in URL_PROBES {
-        let urls: Vec<_> = request.urls.iter().filter_map(|url| change(url)).collect();
+        let urls = request.urls.iter().map(|url| without_fragment(url));
+        let urls: Vec<_> = urls.filter_map(change).collect();
         if matches(&Request { urls: &urls, ..*request }, secrets) {
             reasons.push(*reason);
         }
+    }
+    if request.urls.iter().flat_map(|url| reordered(without_fragment(url))).any(|url| {
+        let urls = [url];
+        matches(&Request { urls: &urls, ..*request }, secrets)
+    }) {
+        reasons.push(
+            "the query's parameters were in another order: Twilio signs them as they are configured",
+        );
     }
     for (made, reason) in payload_probes(request) {
         if matches(&Request { payload: made.payload(), ..*request }, secrets) {
@@ -42,16 +51,15 @@ fn matches(request: &Request<'_>, secrets: &[&Secret]) -> bool {
     verify(request, secrets).outcome.is_ok()
 }
 
+// 120 orders.
+const REORDERED: usize = 5;
+
 type UrlProbe = (fn(&str) -> Option<String>, &'static str);
 
 const URL_PROBES: &[UrlProbe] = &[
     (as_https, "the URL began with https: what ends TLS on the way hides that it does"),
     (as_http, "the URL began with http"),
     (other_slash, "the path ended otherwise: with a / or without one"),
-    (
-        sorted_query,
-        "the query were sorted: configure the URL at Twilio with its parameters in order",
-    ),
     (without_query, "the URL had no query: something on the way adds or drops it"),
 ];
 
@@ -73,11 +81,29 @@ fn other_slash(url: &str) -> Option<String> {
     Some(if parts.query.is_some() { format!("{before}?{query}") } else { before })
 }
 
-fn sorted_query(url: &str) -> Option<String> {
-    let (before, query) = url.split_once('?')?;
-    let mut pairs: Vec<_> = query.split('&').collect();
-    pairs.sort_unstable();
-    Some(format!("{before}?{}", pairs.join("&")))
+/// The URL with its query's parts in every other order, where there are few.
+fn reordered(url: &str) -> Vec<String> {
+    let Some((before, query)) = url.split_once('?') else { return Vec::new() };
+    let parts: Vec<_> = query.split('&').collect();
+    if !(2..=REORDERED).contains(&parts.len()) {
+        return Vec::new();
+    }
+    let mut orders = vec![Vec::new()];
+    for part in &parts {
+        let longer = |order: Vec<_>| (0..=order.len()).map(move |at| with(&order, at, part));
+        orders = orders.into_iter().flat_map(longer).collect();
+    }
+    let other = orders.into_iter().filter(|order| *order != parts);
+    other.map(|order| format!("{before}?{}", order.join("&"))).collect()
+}
+
+fn with<'q>(order: &[&'q str], at: usize, part: &'q str) -> Vec<&'q str> {
+    let (head, tail) = order.split_at(at);
+    [head, &[part], tail].concat()
+}
+
+fn without_fragment(url: &str) -> &str {
+    url.split_once('#').map_or(url, |(before, _)| before)
 }
 
 fn without_query(url: &str) -> Option<String> {
@@ -99,7 +125,13 @@ impl Made {
     }
 }
 
-fn payload_probes(request: &Request<'_>) -> Vec<(Made, &'static str)> {
+fn payload_probes(request: &Request<'_>) -> impl Iterator<Item = (Made, &'static str)> {
+    let probes = made(request).into_iter();
+    // A form of nothing says no more than the URL alone.
+    probes.filter(|(made, _)| !matches!(made, Made::Form(pairs) if pairs.is_empty()))
+}
+
+fn made(request: &Request<'_>) -> Vec<(Made, &'static str)> {
     match request.payload {
         Payload::None => {
             let query = request.urls.first().and_then(|url| Url::of(url)?.query);
@@ -139,6 +171,12 @@ fn trim(bytes: &[u8]) -> Vec<u8> {
 pub fn advice(mismatch: Mismatch) -> &'static str {
     match mismatch {
         Mismatch::NoSecret => "give the Auth Token of the account that owns the resource",
+        Mismatch::NoSignature => {
+            "look for X-Twilio-Signature in what arrived: a proxy may drop it, or it is not from Twilio"
+        }
+        Mismatch::NotASignature => {
+            "pass on the header as it is: one value, base64, with its padding"
+        }
         Mismatch::NoBodyHash => {
             "let Twilio send a form, or JSON from a widget that adds bodySHA256 to the URL"
         }

@@ -12,7 +12,7 @@
 //! `bodySHA256` anywhere in it. A form whose URL carries a `bodySHA256` may be signed either way; each
 //! way covers all of it.
 //!
-//! At most [`MAX_HMACS`] are computed for a request, each compared in constant time. What matched is
+//! At most [`MAX_HASHED_BYTES`] are hashed for a request; each HMAC is compared in constant time. What matched is
 //! told, what would have matched never is.
 //!
 //! Sources: `facts/twilio-signature.md` and the SDKs it names; vectors from their own suites, in
@@ -40,8 +40,13 @@ pub use crate::twilio::signature::candidates::How;
 pub use crate::twilio::signature::candidates::candidates;
 pub use crate::twilio::signature::scheme::Scheme;
 
-/// HMACs that one request may cost. A usual one takes one or two, a refused one two for each token.
-pub const MAX_HMACS: usize = 256;
+/// Bytes that checking one request may hash, a hundred more for each HMAC: thousands of HMACs of what
+/// Twilio sends, and still few of what a stranger may. A usual request takes one or two, a refused
+/// one two for each secret.
+pub const MAX_HASHED_BYTES: usize = 2 << 20;
+const HMAC_BYTES: usize = 100;
+// Base64 of SHA-1 and of SHA-256.
+const SIGNATURE_CHARACTERS: [usize; 2] = [28, 44];
 /// The query's parameter with the hash of a body that is no form.
 pub const BODY_HASH: &str = "bodySHA256";
 
@@ -127,6 +132,12 @@ pub enum Mismatch {
     /// There is no secret to check it with.
     #[error("there is no secret to check it with")]
     NoSecret,
+    /// No signature.
+    #[error("there is no signature")]
+    NoSignature,
+    /// Not what a signature looks like.
+    #[error("the signature is none: it must be 28 characters of base64, or 44 of HMAC_SHA256")]
+    NotASignature,
     /// The body is no form, and the URL has no hash of it.
     #[error("the body is no form, and the URL has no bodySHA256 that would sign it")]
     NoBodyHash,
@@ -164,10 +175,18 @@ pub fn verify(request: &Request<'_>, secrets: &[&Secret]) -> Verdict {
     let mut tried = Vec::new();
     let outcome = match signed_parameters(request) {
         _ if secrets.is_empty() => Err(Mismatch::NoSecret),
+        _ if request.signature.is_empty() => Err(Mismatch::NoSignature),
+        _ if !is_signature(request.signature) => Err(Mismatch::NotASignature),
         Err(mismatch) => Err(mismatch),
         Ok(orders) => find(request, secrets, &orders, &mut tried).ok_or(Mismatch::NoneMatched),
     };
     Verdict { outcome, tried }
+}
+
+/// Whether a text may be a signature: base64, with padding, of one of the two hashes.
+pub fn is_signature(text: &str) -> bool {
+    let is_base64 = |b: u8| b.is_ascii_alphanumeric() || b"+/=".contains(&b);
+    SIGNATURE_CHARACTERS.contains(&text.len()) && text.bytes().all(is_base64)
 }
 
 fn find(
@@ -176,27 +195,35 @@ fn find(
     orders: &[Vec<u8>],
     tried: &mut Vec<(String, How)>,
 ) -> Option<Match> {
-    let mut hmacs = 0;
+    let mut hashed = 0;
+    // Only where there are no other parameters, or these would not be checked.
+    let has_none = orders.iter().all(Vec::is_empty);
     for candidate in request.urls.iter().flat_map(|url| candidates(url)) {
         let as_parameters = candidate.query_as_parameters.then(|| query_parameters(request));
-        let orders = as_parameters.as_deref().unwrap_or(orders);
-        if as_parameters.is_none() && tried.iter().any(|(url, _)| *url == candidate.url) {
-            continue;
-        }
-        hmacs += secrets.len() * orders.len();
-        if hmacs > MAX_HMACS {
+        let orders = match as_parameters.as_deref() {
+            Some(_) if !has_none => continue,
+            Some(orders) => orders,
+            None if tried.iter().any(|(url, _)| *url == candidate.url) => continue,
+            None => orders,
+        };
+        let messages = orders.iter().map(|order| order.len() + candidate.url.len() + HMAC_BYTES);
+        hashed += secrets.len() * messages.sum::<usize>();
+        if hashed > MAX_HASHED_BYTES {
             return None;
         }
-        tried.push((candidate.url.clone(), candidate.how));
-        for secret in secrets {
-            for parameters in orders {
-                let expected = secret.sign(&candidate.url, parameters);
-                if expected.as_bytes().ct_eq(request.signature.as_bytes()).into() {
-                    let secret = secret.label.clone();
-                    return Some(Match { url: candidate.url, how: candidate.how, secret });
-                }
-            }
+        let signing = |secret: &&&Secret| {
+            orders.iter().any(|order| {
+                let good = secret.sign(&candidate.url, order);
+                good.as_bytes().ct_eq(request.signature.as_bytes()).into()
+            })
+        };
+        let secret = secrets.iter().find(signing).map(|secret| secret.label.clone());
+        if let Some(secret) = secret {
+            let url = candidate.url.clone();
+            tried.push((candidate.url, candidate.how));
+            return Some(Match { url, how: candidate.how, secret });
         }
+        tried.push((candidate.url, candidate.how));
     }
     None
 }
@@ -235,9 +262,10 @@ fn query_of(url: &str) -> Pairs {
     Pairs::decode(query.unwrap_or_default().as_bytes())
 }
 
-/// The query's pairs, in each order, as they would be signed behind a URL without them.
+/// The query's pairs, in each order, as they would be signed behind a URL without them. All URLs have
+/// the same.
 fn query_parameters(request: &Request<'_>) -> Vec<Vec<u8>> {
-    request.urls.iter().flat_map(|url| orders(&query_of(url))).collect()
+    request.urls.first().map(|url| orders(&query_of(url))).unwrap_or_default()
 }
 
 /// The pairs as they are signed, each once: names ascending, and the values of a name ascending. By

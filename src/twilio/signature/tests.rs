@@ -93,6 +93,8 @@ fn a_sockets_query_may_be_signed_as_parameters() {
     let signed = sign(&secret(), "wss://h/s/", &pairs("b=2&a=1"));
     assert!(check("wss://h/s?b=2&a=1", Payload::None, &signed).is_ok());
     assert!(check("https://h/s?b=2&a=1", Payload::None, &signed).is_err());
+    // Not in the place of parameters that came with it.
+    assert!(check("wss://h/s?b=2&a=1", form(&pairs("To=evil")), &signed).is_err());
 }
 
 #[test]
@@ -101,8 +103,10 @@ fn a_signature_is_exactly_its_text_and_each_secret_is_tried() {
     let lower = good.to_lowercase();
     let unpadded = good.trim_end_matches('=').to_owned();
     let twice = format!("{good},{good}");
-    for bad in ["", " ", &lower, &unpadded, &twice, &format!("sha1={good}"), &format!(" {good}")] {
-        assert_eq!(check(URL, Payload::None, bad), Err(Mismatch::NoneMatched), "{bad}");
+    assert_eq!(check(URL, Payload::None, ""), Err(Mismatch::NoSignature));
+    assert_eq!(check(URL, Payload::None, &lower), Err(Mismatch::NoneMatched));
+    for bad in [" ", &unpadded, &twice, &format!("sha1={good}"), &format!(" {good}")] {
+        assert_eq!(check(URL, Payload::None, bad), Err(Mismatch::NotASignature), "{bad}");
     }
     let urls = [URL.to_owned()];
     let request = Request { urls: &urls, payload: Payload::None, signature: &good };
@@ -116,9 +120,14 @@ fn a_signature_is_exactly_its_text_and_each_secret_is_tried() {
 #[test]
 fn a_refusal_costs_a_bounded_number_of_hmacs_and_names_each_url_once() {
     let urls: Vec<_> = (0..200).map(|n| format!("wss://u:p@h{n}/?a='&b=%27+#f")).collect();
-    let request = Request { urls: &urls, payload: Payload::None, signature: "x" };
+    let wrong = "A".repeat(28);
+    let request = Request { urls: &urls, payload: Payload::None, signature: &wrong };
     let verdict = verify(&request, &[&secret()]);
-    assert!(verdict.tried.len() <= MAX_HMACS);
+    let hashed: usize = verdict.tried.iter().map(|(url, _)| url.len() + 100).sum();
+    assert!(verdict.tried.len() > 1000 && hashed <= MAX_HASHED_BYTES);
+    let form = Pairs::decode(&vec![b'x'; 64 * 1024]);
+    let verdict = verify(&Request { payload: self::form(&form), ..request }, &[&secret()]);
+    assert!(verdict.tried.len() <= 32, "{}", verdict.tried.len());
     let usual = [URL.to_owned()];
     let verdict = verify(&Request { urls: &usual, ..request }, &[&secret()]);
     let tried: Vec<_> = verdict.tried.into_iter().map(|(url, _)| url).collect();
@@ -143,7 +152,7 @@ fn a_refusal_is_explained_by_the_one_thing_that_would_mend_it() {
     );
     assert!(
         reasons("https://h/p?b&a", Payload::None, &signed("https://h/p?a&b", &none))
-            .contains("sorted")
+            .contains("another order")
     );
     let (padded, given) = (pairs("a=1+&b="), pairs("a=1&b="));
     assert!(reasons(URL, form(&padded), &signed(URL, &given)).contains("trimmed"));
@@ -154,7 +163,10 @@ fn a_refusal_is_explained_by_the_one_thing_that_would_mend_it() {
     assert!(reasons(get, Payload::None, &signed(get, &pairs("a=1"))).contains("again"));
     let old = Secret::new("previous", Algorithm::HmacSha1, "old");
     assert!(reasons(URL, Payload::None, &sign(&old, URL, &none)).contains("previous token"));
-    assert_eq!(reasons(URL, Payload::None, "x"), "");
+    assert_eq!(reasons(URL, Payload::None, &"A".repeat(28)), "");
+    let with_fragment =
+        reasons("https://h/p?b&a#rc=2", Payload::None, &signed("https://h/p?a&b", &none));
+    assert!(with_fragment.contains("another order"), "{with_fragment}");
 }
 
 proptest! {

@@ -3,7 +3,6 @@
 //! `successfully_identified` (facts/polyai.md §1, §5).
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use serde_json::value::RawValue;
 
@@ -53,9 +52,8 @@ pub(super) struct Fields {
 impl Fields {
     pub(super) fn of(data: &str) -> Self {
         let members = members::members(data).unwrap_or_default();
-        let named: HashMap<&str, &RawValue> =
-            members.iter().map(|member| (member.name.as_str(), member.value)).collect();
-        let plain = |names: &[&str]| names.iter().find_map(|name| plain(named.get(name)?));
+        let of = |name: &str| members.iter().find(|member| member.name == name);
+        let plain = |names: &[&str]| names.iter().find_map(|name| plain(of(name)?.value));
         let text = |names: &[&str], most: usize| {
             plain(names).map(|text| one_line(&text, most)).unwrap_or_default()
         };

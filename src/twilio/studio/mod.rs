@@ -3,14 +3,14 @@
 //! Flat, every key always there, one type a key, nothing null: Liquid prints a missing value as
 //! nothing, and `{"x": }` is no JSON. A flow splits on `action`, and gives `flex`, whole, to Send To
 //! Flex: `{{widgets.get_handoff.parsed.flex | to_json}}`. What does not fit is left out and named in
-//! `flex_omitted`, never refused: the caller is on the line.
+//! `flex_omitted`, never refused: the caller is on the line. (That a text is cut to its own limit, as a
+//! summary is to 300 characters, its last character tells.)
 
 mod fields;
 mod flex;
 mod shrink;
 
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use crate::domain::handoff::Handoff;
 use crate::domain::handoff::STUDIO_BYTES;
@@ -72,6 +72,9 @@ impl Miss {
     }
 }
 
+// `,"data":` and what is counted twice.
+const FRAME: usize = 16;
+
 #[derive(Serialize)]
 struct Answer<'a> {
     found: bool,
@@ -91,9 +94,9 @@ struct Answer<'a> {
     summary: &'a str,
     written_at: String,
     error: &'a str,
-    flex_omitted: String,
+    flex_omitted: &'a str,
     flex: Flex<'a>,
-    data: &'a RawValue,
+    // And `data`, which is appended as it is spelled: serde would read all of it once more.
 }
 
 /// The answer, as JSON of at most 64 000 bytes.
@@ -143,7 +146,7 @@ struct Known<'a> {
 }
 
 fn written(asked: &Asked<'_>, known: Known<'_>, fields: &Fields, data: &str) -> String {
-    let (flex, omitted) = flex::attributes(asked, known.found, known.status, fields);
+    let (flex, shortened) = flex::attributes(asked, known.found, known.status, fields);
     let mut answer = Answer {
         found: known.found,
         status: known.status,
@@ -162,21 +165,29 @@ fn written(asked: &Asked<'_>, known: Known<'_>, fields: &Fields, data: &str) -> 
         summary: &fields.summary,
         written_at: known.written_at,
         error: known.error,
-        flex_omitted: omitted,
+        flex_omitted: &shortened,
         flex,
-        data: RawValue::NULL,
     };
-    // The names of members that are left out come to it.
-    let without = serde_json::to_string(&answer).map_or(0, |text| text.len()) + shrink::NAMES_BYTES;
-    let (data, left_out) = shrink::to_fit(data, STUDIO_BYTES.saturating_sub(without));
-    for name in left_out {
-        if !answer.flex_omitted.is_empty() {
-            answer.flex_omitted.push(',');
-        }
-        answer.flex_omitted.push_str(&name);
+    let head = serde_json::to_string(&answer).unwrap_or_default();
+    let room = STUDIO_BYTES.saturating_sub(head.len() + FRAME);
+    if data.len() <= room {
+        return joined(head, data);
     }
-    let data = RawValue::from_string(data.into_owned()).unwrap_or_default();
-    serde_json::to_string(&Answer { data: &data, ..answer }).unwrap_or_default()
+    // The names of what is left out take room themselves.
+    let (data, left_out) = shrink::to_fit(data, room.saturating_sub(shrink::NAMES_BYTES));
+    let omitted = [shortened.as_str()].into_iter().filter(|names| !names.is_empty());
+    let omitted = omitted.chain(left_out.iter().map(String::as_str)).collect::<Vec<_>>().join(",");
+    answer.flex_omitted = &omitted;
+    joined(serde_json::to_string(&answer).unwrap_or_default(), &data)
+}
+
+/// `head`, an object, with `data` as its last member.
+fn joined(mut head: String, data: &str) -> String {
+    head.truncate(head.len().saturating_sub(1));
+    head.push_str(",\"data\":");
+    head.push_str(data);
+    head.push('}');
+    head
 }
 
 #[cfg(test)]

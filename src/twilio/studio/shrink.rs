@@ -24,7 +24,13 @@ pub(super) fn numbers_as_text(json: &str) -> Cow<'_, str> {
         match byte {
             b'\\' if in_text => at += 1,
             b'"' => in_text = !in_text,
-            b'-' | b'0'..=b'9' if !in_text => {
+            _ if in_text => {
+                // Most of it is text.
+                let rest = bytes.get(at..).unwrap_or_default();
+                at += memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+                continue;
+            }
+            b'-' | b'0'..=b'9' => {
                 let rest = json.get(at..).unwrap_or_default();
                 let is_of_number = |c: char| c.is_ascii_digit() || "+-.eE".contains(c);
                 let number = rest.split(|c| !is_of_number(c)).next().unwrap_or_default();
@@ -57,10 +63,7 @@ fn is_beyond(number: &str) -> bool {
 }
 
 /// `data` in at most `room` bytes: its largest top members are left out, and named as `data.<name>`.
-pub(super) fn to_fit(data: &str, room: usize) -> (Cow<'_, str>, Vec<String>) {
-    if data.len() <= room {
-        return (data.into(), Vec::new());
-    }
+pub(super) fn to_fit(data: &str, room: usize) -> (String, Vec<String>) {
     let members = members::members(data).unwrap_or_default();
     let bytes = |member: &Member<'_>| member.key.len() + member.value.get().len() + 2;
     let mut largest: Vec<usize> = (0..members.len()).collect();
@@ -80,7 +83,7 @@ pub(super) fn to_fit(data: &str, room: usize) -> (Cow<'_, str>, Vec<String>) {
     }
     let kept = members.iter().zip(&is_left_out).filter(|(_, left_out)| !**left_out);
     let data = members::object(kept.map(|(member, _)| (member.key, member.value.get())));
-    (data.into(), within(names))
+    (data, within(names))
 }
 
 /// A member's name in a list: nothing in it that JSON would write longer.
@@ -142,7 +145,7 @@ mod tests {
         let (kept, names) = to_fit(&data, 100);
         assert_eq!((kept.len() <= 100, names), (true, vec!["data.bigger".to_owned()]));
         let (kept, names) = to_fit(&data, 20);
-        assert_eq!((kept.as_ref(), names.len()), (r#"{"a":1,"b":[2]}"#, 2));
+        assert_eq!((kept.as_str(), names.len()), (r#"{"a":1,"b":[2]}"#, 2));
         assert_eq!(to_fit(&data, 0).0, "{}");
         let many: Vec<_> = (0..9000).map(|n| format!("\"member {n}\":1")).collect();
         let many = format!("{{{}}}", many.join(","));
