@@ -263,7 +263,13 @@ impl Line {
         let previous =
             self.previous_auth_token.as_ref().map(|token| secret("previous_auth_token", token));
         let form = self.form()?;
-        let urls = [self.url.clone()];
+        let mut urls = vec![self.url.clone()];
+        // Blanks that came with copying: the SDKs' parsers drop them too. On the wire there are none.
+        let clean: String =
+            self.url.trim_start().chars().filter(|c| !"\t\r\n".contains(*c)).collect();
+        if clean != self.url {
+            urls.insert(0, clean);
+        }
         let raw = self.body.as_deref().map(str::as_bytes);
         let payload = match (&form, raw) {
             (Some(pairs), raw) => Payload::Form { pairs, raw: raw.filter(|raw| !raw.is_empty()) },

@@ -167,9 +167,14 @@ impl Fits {
 /// Characters of JSON where `< > & ' =`, and what is not ASCII, are written as `\uXXXX`: how the
 /// Send To Flex widget may render it.
 pub fn rendered_characters(json: &str) -> usize {
-    let rendered =
-        |c: char| if c.is_ascii() && !"<>&'=".contains(c) { 1 } else { 6 * c.len_utf16() };
-    json.chars().map(rendered).sum()
+    let is_escaped = |byte: &u8| b"<>&'=".contains(byte);
+    let escaped = json.bytes().filter(is_escaped).count();
+    let plain = if json.is_ascii() {
+        json.len()
+    } else {
+        json.chars().map(|c| if c.is_ascii() { 1 } else { 6 * c.len_utf16() }).sum()
+    };
+    plain + 5 * escaped
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! mounted without a row is not reached; gate, `Allow`, metrics and the test that holds
 //! `openapi.yaml` to the routes read the same table.
 
+use actix_web::Resource;
 use actix_web::guard;
 use actix_web::http::Method;
 use actix_web::http::header;
@@ -98,17 +99,6 @@ fn is_of(pattern: &str, path: &str) -> bool {
 
 /// Mounts every route.
 pub fn mount(config: &mut ServiceConfig) {
-    // One by one, for actix matches a list of patterns by regular expressions, also where one of
-    // them is plain; that would be a quarter of a read's instructions.
-    for spelling in HANDOFF_STATE {
-        let handoff_state = web::resource(spelling)
-            .route(get().to(handoff_state::read))
-            .route(web::put().to(handoff_state::write))
-            .route(web::post().to(handoff_state::write))
-            .route(web::patch().to(handoff_state::patch))
-            .route(web::delete().to(handoff_state::erase));
-        config.service(handoff_state);
-    }
     let handoffs = web::resource("/v1/handoffs")
         .route(get().to(handoffs::list))
         .route(web::delete().to(handoffs::erase));
@@ -130,9 +120,25 @@ pub fn mount(config: &mut ServiceConfig) {
         web::resource("/metrics").route(get().to(health::metrics)),
         web::resource("/openapi.yaml").route(get().to(health::openapi)),
     ];
-    for resource in [handoffs, keys, studio, check].into_iter().chain(others) {
+    // One by one, for actix matches a list of patterns by regular expressions, also where one of
+    // them is plain; and the plain ones first, or each request would be matched against those of
+    // the others: that would be a quarter of a read's instructions.
+    let (plain, by_pattern): (Vec<&str>, _) =
+        HANDOFF_STATE.into_iter().partition(|path| !path.contains('{'));
+    let plain = plain.into_iter().map(handoff_state_at);
+    let plain = plain.chain([handoffs, keys, studio, check]).chain(others);
+    for resource in plain.chain(by_pattern.into_iter().map(handoff_state_at)) {
         config.service(resource);
     }
+}
+
+fn handoff_state_at(path: &str) -> Resource {
+    web::resource(path)
+        .route(get().to(handoff_state::read))
+        .route(web::put().to(handoff_state::write))
+        .route(web::post().to(handoff_state::write))
+        .route(web::patch().to(handoff_state::patch))
+        .route(web::delete().to(handoff_state::erase))
 }
 
 fn get() -> actix_web::Route {

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr2;
 use percent_encoding::percent_decode;
 use thiserror::Error;
 
@@ -96,12 +97,11 @@ fn pair(part: &[u8]) -> Pair {
 
 /// One name or value, decoded.
 pub(super) fn decoded(text: &[u8]) -> Vec<u8> {
-    let spaced: Cow<'_, [u8]> = if text.contains(&b'+') {
-        text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect()
-    } else {
-        text.into()
-    };
-    percent_decode(&spaced).collect()
+    if memchr2(b'+', b'%', text).is_none() {
+        return text.to_vec();
+    }
+    let spaced: Vec<u8> = text.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
+    Cow::from(percent_decode(&spaced)).into_owned()
 }
 
 #[cfg(test)]

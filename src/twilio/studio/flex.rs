@@ -11,6 +11,7 @@ use crate::twilio::studio::Asked;
 use crate::twilio::studio::fields::Fields;
 use crate::twilio::studio::fields::Verified;
 use crate::twilio::studio::fields::one_line;
+use crate::twilio::studio::json;
 
 // Rendered characters of texts that never shrink.
 const NAME_CHARACTERS: usize = 120;
@@ -21,7 +22,7 @@ const ELLIPSIS: usize = 6;
 
 /// The attributes of a task, as `TaskRouter` and Flex Insights name them.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Flex<'a> {
+struct Flex<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     name: String,
@@ -69,13 +70,13 @@ const GIVEN_UP: [(&str, bool); 6] = [
     ("language", false),
 ];
 
-/// The attributes, and the names of what was shortened or left out, separated by commas.
-pub(super) fn attributes<'a>(
-    asked: &Asked<'a>,
+/// The attributes as JSON, and the names of what was shortened or left out, separated by commas.
+pub(super) fn attributes(
+    asked: &Asked<'_>,
     found: bool,
-    status: &'a str,
+    status: &str,
     fields: &Fields,
-) -> (Flex<'a>, String) {
+) -> (String, String) {
     let phone = if fields.phone.is_empty() { asked.from } else { &fields.phone };
     let phone = one_line(phone, 64);
     let name = if fields.name.is_empty() { &phone } else { &fields.name };
@@ -101,21 +102,18 @@ pub(super) fn attributes<'a>(
         },
         customers: Customers { phone },
     };
+    let mut json = json(&flex);
     for (name, shrinks) in GIVEN_UP {
-        if flex.characters() <= SEND_TO_FLEX_CHARACTERS {
+        if rendered_characters(&json) <= SEND_TO_FLEX_CHARACTERS {
             break;
         }
         flex.give_up(name, shrinks);
+        json = self::json(&flex);
     }
-    let omitted = flex.handoff_omitted.clone();
-    (flex, omitted)
+    (json, flex.handoff_omitted)
 }
 
 impl Flex<'_> {
-    fn characters(&self) -> usize {
-        serde_json::to_string(self).map_or(usize::MAX, |text| rendered_characters(&text))
-    }
-
     fn text(&mut self, name: &str) -> &mut String {
         match name {
             "summary" => &mut self.handoff_summary,
@@ -137,7 +135,7 @@ impl Flex<'_> {
             self.handoff_omitted.push(',');
         }
         self.handoff_omitted.push_str(name);
-        let room = SEND_TO_FLEX_CHARACTERS.saturating_sub(self.characters());
+        let room = SEND_TO_FLEX_CHARACTERS.saturating_sub(rendered_characters(&json(self)));
         if shrinks && room >= WORTH_KEEPING {
             *self.text(name) = shortened(&full, room);
         }
@@ -147,7 +145,7 @@ impl Flex<'_> {
 /// As much of a text as is rendered in `room` characters, cut between words where there are any.
 fn shortened(text: &str, room: usize) -> String {
     let cost = |text: &str| {
-        let json = serde_json::to_string(text).unwrap_or_default();
+        let json = json(text);
         rendered_characters(&json).saturating_sub(2)
     };
     if cost(text) <= room {

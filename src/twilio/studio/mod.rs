@@ -16,7 +16,6 @@ use crate::domain::handoff::Handoff;
 use crate::domain::handoff::STUDIO_BYTES;
 use crate::domain::handoff::Status;
 use crate::twilio::studio::fields::Fields;
-use crate::twilio::studio::flex::Flex;
 
 /// What was asked for, and by whom.
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,7 +71,7 @@ impl Miss {
     }
 }
 
-// `,"data":` and what is counted twice.
+// `,"flex":` and `,"data":`.
 const FRAME: usize = 16;
 
 #[derive(Serialize)]
@@ -95,8 +94,7 @@ struct Answer<'a> {
     written_at: String,
     error: &'a str,
     flex_omitted: &'a str,
-    flex: Flex<'a>,
-    // And `data`, which is appended as it is spelled: serde would read all of it once more.
+    // And `flex` and `data`, which are appended as they are spelled: serde would read them once more.
 }
 
 /// The answer, as JSON of at most 64 000 bytes.
@@ -166,28 +164,36 @@ fn written(asked: &Asked<'_>, known: Known<'_>, fields: &Fields, data: &str) -> 
         written_at: known.written_at,
         error: known.error,
         flex_omitted: &shortened,
-        flex,
     };
-    let head = serde_json::to_string(&answer).unwrap_or_default();
-    let room = STUDIO_BYTES.saturating_sub(head.len() + FRAME);
+    let head = json(&answer);
+    let room = STUDIO_BYTES.saturating_sub(head.len() + flex.len() + FRAME);
     if data.len() <= room {
-        return joined(head, data);
+        return joined(head, &flex, data);
     }
     // The names of what is left out take room themselves.
     let (data, left_out) = shrink::to_fit(data, room.saturating_sub(shrink::NAMES_BYTES));
     let omitted = [shortened.as_str()].into_iter().filter(|names| !names.is_empty());
     let omitted = omitted.chain(left_out.iter().map(String::as_str)).collect::<Vec<_>>().join(",");
     answer.flex_omitted = &omitted;
-    joined(serde_json::to_string(&answer).unwrap_or_default(), &data)
+    joined(json(&answer), &flex, &data)
 }
 
-/// `head`, an object, with `data` as its last member.
-fn joined(mut head: String, data: &str) -> String {
+/// `head`, an object, with `flex` and `data` as its last members.
+fn joined(mut head: String, flex: &str, data: &str) -> String {
+    head.reserve_exact(flex.len() + data.len() + FRAME);
     head.truncate(head.len().saturating_sub(1));
-    head.push_str(",\"data\":");
-    head.push_str(data);
-    head.push('}');
+    for text in [",\"flex\":", flex, ",\"data\":", data, "}"] {
+        head.push_str(text);
+    }
     head
+}
+
+/// What is written in one go: these are some 600 bytes.
+fn json(value: &(impl Serialize + ?Sized)) -> String {
+    let mut json = Vec::with_capacity(1024);
+    // Writing texts and numbers to memory does not fail.
+    let _ = serde_json::to_writer(&mut json, value);
+    String::from_utf8(json).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 use std::borrow::Cow;
 use std::cmp::Reverse;
 
+use memchr::memchr2;
+
 use crate::domain::members;
 use crate::domain::members::Member;
 
@@ -27,7 +29,7 @@ pub(super) fn numbers_as_text(json: &str) -> Cow<'_, str> {
             _ if in_text => {
                 // Most of it is text.
                 let rest = bytes.get(at..).unwrap_or_default();
-                at += memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+                at += memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
                 continue;
             }
             b'-' | b'0'..=b'9' => {
