@@ -26,6 +26,10 @@
 //! too fast) → a handler of ten lines → [`service::handoffs`] (may they?) → [`store::records`] (memory, then the engine, sealed) →
 //! back through the edge: envelope, headers, metrics, one access line.
 //!
+//! What Twilio signed is let in by its signature ([`http`]'s Twilio door, [`auth::twilio_request`],
+//! [`twilio::signature`]), which covers the body: that is read first, and handlers get the parameters
+//! that were verified.
+//!
 //! A read that waits registers with [`store::watch`], looks, and sleeps until a write rings.
 //!
 //! # Life of a start

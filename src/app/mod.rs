@@ -72,8 +72,10 @@ pub const STORE_FILE: &str = "baton.redb";
 // Files that are not connections: the store, the log, the listener; and each worker's own.
 const FILES_KEPT_BACK: u64 = 64;
 const FILES_A_WORKER: u64 = 8;
-// Explanations cost some ten signatures each, and a log line.
-const EXPLAINED_A_SECOND: usize = 5;
+// An explanation costs milliseconds at most; that there was no signature at all costs nothing, and must
+// not leave the others unexplained. Five lines together.
+const EXPLAINED_A_SECOND: usize = 3;
+const MENTIONED_A_SECOND: usize = 2;
 const BACKLOG: i32 = 2048;
 // Memory for keys in use; a key takes a kilobyte.
 const KEYS_L1_BYTES: u64 = 8 << 20;
@@ -154,16 +156,25 @@ impl App {
             keys: KeyDoor::new(Arc::clone(&keys), admin, clock.clone()),
             twilio: TwilioDoor::new(&settings.twilio, local_urls(&listener)),
             explained: Seldom::new(EXPLAINED_A_SECOND, clock.clone()),
+            mentioned: Seldom::new(MENTIONED_A_SECOND, clock.clone()),
             metrics: Arc::clone(&metrics),
             access: AccessLog::new(log, &seal.derive(b"baton access log ids")?),
             clock: clock.clone(),
             load: Load {
                 in_flight: Bound::new(settings.edge.max_in_flight, metrics.in_flight.clone()),
                 waiting: Bound::new(settings.edge.max_waiting, metrics.waiting.clone()),
+                unproven: Bound::new(settings.edge.max_in_flight, metrics.unproven.clone()),
             },
             rates: Arc::clone(&rates),
         };
         let handoffs = handoffs(&settings, store, &metrics, rates);
+        if settings.twilio.verifies() && settings.twilio.public_urls.is_empty() {
+            let url = edge.twilio.public_url();
+            tracing::warn!(
+                url,
+                "signatures are checked as if Twilio had asked for {url}; set BATON_PUBLIC_URL"
+            );
+        }
         Ok(Self {
             listener,
             edge: Data::new(edge),

@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use crate::cli::Failure;
 use crate::cli::say;
 use crate::domain::algorithm::Algorithm;
+use crate::twilio::form;
 use crate::twilio::form::Pairs;
 use crate::twilio::signature;
 use crate::twilio::signature::BODY_HASH;
@@ -23,8 +24,6 @@ use crate::twilio::signature::Request;
 use crate::twilio::signature::Scheme;
 use crate::twilio::signature::Secret;
 use crate::twilio::signature::explain;
-
-const FORM: &str = "application/x-www-form-urlencoded";
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
@@ -64,7 +63,7 @@ struct Make {
     /// A parameter of the form; may be repeated
     #[arg(long = "param", value_name = "NAME=VALUE")]
     params: Vec<String>,
-    /// File with a body that is no form; the URL then gets its bodySHA256
+    /// File with a body that is no form; the URL to send it to, with its bodySHA256, is printed too
     #[arg(long, conflicts_with = "params")]
     body_file: Option<String>,
     /// File with the Auth Token, or with the SharedKey's secret; or set `TWILIO_AUTH_TOKEN`
@@ -333,7 +332,6 @@ impl Line {
     }
 
     fn is_form(&self) -> bool {
-        let media = self.content_type.as_deref().unwrap_or_default().split(';').next();
-        media.unwrap_or_default().trim().eq_ignore_ascii_case(FORM)
+        form::is_form(self.content_type.as_deref().unwrap_or_default())
     }
 }

@@ -22,6 +22,9 @@ pub enum BadPublicUrl {
     /// Not that form.
     #[error("must be https://host[:port][/prefix], without user, query or fragment")]
     Shape,
+    /// It goes on to one of Baton's own paths.
+    #[error("must end before /twilio/…: Baton adds its own paths")]
+    Path,
     /// Too long.
     #[error("must be at most {MAX_PUBLIC_URL_CHARACTERS} characters")]
     TooLong,
@@ -56,6 +59,9 @@ impl FromStr for PublicUrl {
         if !["https", "http"].contains(&scheme) || authority.is_empty() || !rest.bytes().all(plain)
         {
             return Err(BadPublicUrl::Shape);
+        }
+        if rest.split('/').skip(1).any(|segment| segment == "twilio") {
+            return Err(BadPublicUrl::Path);
         }
         if text.len() > MAX_PUBLIC_URL_CHARACTERS {
             return Err(BadPublicUrl::TooLong);
@@ -98,6 +104,8 @@ mod tests {
         ] {
             assert_eq!(text.parse::<PublicUrl>(), Err(BadPublicUrl::Shape), "{text}");
         }
+        let path = "https://h/twilio/check".parse::<PublicUrl>();
+        assert_eq!(path, Err(BadPublicUrl::Path));
         let long = format!("https://{}", "h".repeat(160));
         assert_eq!(long.parse::<PublicUrl>(), Err(BadPublicUrl::TooLong));
     }

@@ -52,6 +52,7 @@ impl FromRequest for Body {
 /// A body that is about to be read.
 pub(super) struct Reading {
     length: Option<usize>,
+    is_chunked: bool,
     payload: <web::Payload as FromRequest>::Future,
 }
 
@@ -61,7 +62,13 @@ impl Reading {
         let length = request.headers().get(header::CONTENT_LENGTH);
         let length =
             length.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
-        Self { length, payload: web::Payload::from_request(request, payload) }
+        let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+        Self { length, is_chunked, payload: web::Payload::from_request(request, payload) }
+    }
+
+    /// Whether nothing is to come.
+    pub(super) fn is_of_nothing(&self) -> bool {
+        self.length.unwrap_or_default() == 0 && !self.is_chunked
     }
 
     /// All of it, `limit` bytes at most, within the time that a body may take.

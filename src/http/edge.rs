@@ -69,6 +69,8 @@ pub struct Edge {
     pub twilio: TwilioDoor,
     /// How often a refused signature is explained.
     pub explained: Seldom,
+    /// How often it is told that there was none to check.
+    pub mentioned: Seldom,
     /// Where it counts.
     pub metrics: Arc<Metrics>,
     /// Where it writes lines.
@@ -200,7 +202,7 @@ impl Edge {
 
 /// Runs `work` until the request's deadline. No timer is made when it is done at once, as a read
 /// from memory is. Pinned by the caller: moved in here, it would be kept room for twice.
-async fn within<T>(
+pub(super) async fn within<T>(
     state: &RequestState,
     mut work: Pin<&mut impl Future<Output = T>>,
 ) -> Result<T, Stage> {
@@ -306,7 +308,7 @@ pub(super) fn misassembled() -> ApiError {
     ApiError::new(Code::Internal, "The server was put together wrongly")
 }
 
-fn overloaded() -> ApiError {
+pub(super) fn overloaded() -> ApiError {
     ApiError::new(Code::Overloaded, "More requests at once than this server takes. Try again")
 }
 
@@ -325,7 +327,7 @@ fn body_too_slow() -> ApiError {
     )
 }
 
-fn deadline_exceeded() -> ApiError {
+pub(super) fn deadline_exceeded() -> ApiError {
     ApiError::new(
         Code::DeadlineExceeded,
         "The answer was not there in time. If this was a write, it may or may not have been stored; a handoff may be sent again, the same content is stored once",

@@ -7,13 +7,16 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 
-/// The two bounds of a server.
+/// The bounds of a server.
 #[derive(Debug)]
 pub struct Load {
     /// Requests being worked on.
     pub in_flight: Bound,
     /// Readers who wait.
     pub waiting: Bound,
+    /// Bodies that are being read before anybody knows whose they are: strangers may send them as
+    /// slowly as they like, and must not keep others out by it.
+    pub unproven: Bound,
 }
 
 /// So many at once, and how many there are.

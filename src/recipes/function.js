@@ -119,11 +119,13 @@ function understood({ error, status, headers, text }) {
 
 const failed = (status, error, told) => ({ status, body: { found: false, error, data: {} }, told });
 
+const isBeyond = (whole) => whole > 2n ** 53n || whole < -(2n ** 53n);
+
 // JavaScript rounds integers beyond 2^53. They become strings of the same digits, as in Baton's own
 // answer to Studio. The first alternative steps over strings, whatever they hold.
 function parsed(text) {
   const exact = text.replace(/"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.eE+-]*/g, (token) => (
-    /^-?\d+$/.test(token) && !Number.isSafeInteger(Number(token)) ? `"${token}"` : token
+    /^-?\d+$/.test(token) && isBeyond(BigInt(token)) ? `"${token}"` : token
   ));
   try {
     return JSON.parse(exact);

@@ -103,6 +103,8 @@ pub struct Metrics {
     pub in_flight: Gauge,
     /// Readers who wait.
     pub waiting: Gauge,
+    /// Bodies being read before anybody knows whose they are.
+    pub unproven: Gauge,
     /// Seconds that readers waited.
     pub waited: Histogram,
     /// Connections closed for want of progress.
@@ -127,6 +129,7 @@ impl Metrics {
             signatures: Family::default(),
             in_flight: Gauge::default(),
             waiting: Gauge::default(),
+            unproven: Gauge::default(),
             waited: Histogram::new(WAITS),
             closed: Family::default(),
             look_ups: Family::default(),
@@ -148,6 +151,8 @@ impl Metrics {
             "Requests being worked on",
             metrics.in_flight.clone(),
         );
+        let unproven = "Bodies being read whose signature is to be checked";
+        r.register("webhook_bodies_unproven", unproven, metrics.unproven.clone());
         r.register("reads_waiting", "Readers who wait for a handoff", metrics.waiting.clone());
         let waited = "Seconds that readers waited for a handoff; not in the request durations";
         r.register("read_wait_seconds", waited, metrics.waited.clone());

@@ -13,6 +13,15 @@ use thiserror::Error;
 
 use crate::domain::members;
 
+/// Parameters that one request may have. Twilio's own have some thirty.
+pub const MAX_PARAMETERS: usize = 1000;
+
+/// Whether a `Content-Type` declares a form; parameters such as `charset` do not matter.
+pub fn is_form(content_type: &str) -> bool {
+    let media = content_type.split(';').next().unwrap_or_default();
+    media.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
 /// A name and a value, decoded.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
@@ -65,6 +74,11 @@ impl Pairs {
     /// All of them, in the order they came.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.0.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Whether there are none.
@@ -139,6 +153,15 @@ mod tests {
         assert_eq!(pairs.one("To"), Ok(Some("a")));
         assert_eq!(pairs.one("From"), Err(Unclear::NotText));
         assert_eq!(pairs.one("Digits"), Ok(None));
+    }
+
+    #[test]
+    fn a_form_is_told_by_its_media_type_alone() {
+        assert!(is_form("application/x-www-form-urlencoded"));
+        assert!(is_form("Application/X-WWW-Form-Urlencoded ; charset=utf-8"));
+        for other in ["application/json", "multipart/form-data; boundary=x", ""] {
+            assert!(!is_form(other), "{other}");
+        }
     }
 
     #[test]

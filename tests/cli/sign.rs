@@ -162,6 +162,38 @@ fn signatures_are_not_taken_where_nobody_said_what_is_signed() {
     assert!(err.contains("BATON_PUBLIC_URL"), "{err}");
 }
 
+/// "Signature refused? Do this" quotes the log: what it quotes is said, and what is said it quotes.
+#[test]
+fn readme_knows_every_reason_that_is_told() {
+    let readme = include_str!("../../README.md");
+    let (_, page) = readme.split_once("### Signature refused?").unwrap();
+    let (page, _) = page.split_once("\n## ").unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("   | `"));
+    let quoted: Vec<&str> = rows
+        .flat_map(|row| row.split(" | ").nth(1).unwrap().split('`').skip(1).step_by(2))
+        .map(|text| text.split('…').next().unwrap())
+        .collect();
+    let sources = [
+        include_str!("../../src/twilio/signature/mod.rs"),
+        include_str!("../../src/twilio/signature/explain.rs"),
+        include_str!("../../src/twilio/form.rs"),
+        include_str!("../../src/auth/twilio_request/mod.rs"),
+        include_str!("../../src/http/twilio/door.rs"),
+    ]
+    .concat();
+    for text in &quoted {
+        let said = text.split_once("https://").map_or(*text, |(before, _)| before);
+        assert!(sources.contains(said.trim_end()), "README quotes what is never said: {text}");
+    }
+    let errors = sources.split("#[error(\"").skip(1).map(|text| text.split('"').next().unwrap());
+    // But for what only `baton sign` can meet, for the door turns it away before.
+    let at_the_door = ["there is no signature", "the signature is none"];
+    for error in errors.filter(|error| !at_the_door.iter().any(|text| error.starts_with(text))) {
+        let error = error.trim_start_matches("parameter {0} {1}");
+        assert!(quoted.iter().any(|text| error.contains(text)) || error.is_empty(), "{error}");
+    }
+}
+
 /// Sends a POST, and answers its status line.
 fn post(address: &str, target: &str, headers: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
@@ -197,13 +229,18 @@ fn the_log_explains_refusals_a_few_a_second_and_holds_no_secret_and_no_value() {
         assert!(said.contains(" 403 "), "{said}");
     }
     assert!(post(&address, "/twilio/check", "", "").contains(" 403 "));
+    // Values where names belong: a bare query, and JSON that is declared a form.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let wrong = format!("X-Twilio-Signature: {}\r\n", "A".repeat(28));
+    let json = "{\"From\":\"MARKED\",\"card\":\"4111\"}";
+    assert!(post(&address, "/twilio/check?+1555MARKED", &wrong, json).contains(" 403 "));
     let mut log = serving.child.stderr.take().unwrap();
     serving.stop();
     let mut text = String::new();
     log.read_to_string(&mut text).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let explained: Vec<_> = lines.iter().filter(|l| l["target"] == "baton::signature").collect();
-    assert!((1..=10).contains(&explained.len()), "{text}");
+    assert!((3..=15).contains(&explained.len()), "{text}");
     let first = explained[0];
     let would = first["would_match_if"].as_str().unwrap();
     assert_eq!(would, format!("BATON_PUBLIC_URL had https://{address}"), "{first}");
@@ -213,7 +250,10 @@ fn the_log_explains_refusals_a_few_a_second_and_holds_no_secret_and_no_value() {
     assert!(first["parameters"].as_str().unwrap().contains("From"), "{first}");
     let answered = lines.iter().filter(|l| l["correlation_id"] == first["correlation_id"]);
     assert!(answered.into_iter().any(|l| l["error_code"] == "SIGNATURE_REFUSED"), "{text}");
-    for secret in ["MARKED", "12345\"", "hunter2", signature.trim()] {
+    assert!(
+        explained.iter().any(|line| line["reason"] == "X-Twilio-Signature is missing or empty")
+    );
+    for secret in ["MARKED", "4111", "12345\"", "hunter2", signature.trim()] {
         assert!(!text.contains(secret), "{secret} is in the log: {text}");
     }
 }

@@ -34,9 +34,8 @@ use crate::twilio::signature::Scheme;
 use crate::twilio::signature::Secret;
 use crate::twilio::signature::Verdict;
 use crate::twilio::signature::explain;
+use crate::twilio::studio::WAIT_SECONDS;
 
-/// Seconds that a read of a flow waits where it does not say.
-pub const STUDIO_WAIT: u8 = 3;
 /// Parameters of which there must be no two: handlers and people would disagree about which counts.
 const SINGLE: [&str; 2] = ["AccountSid", "CallSid"];
 
@@ -116,7 +115,7 @@ pub enum Refused {
 pub struct Explanation {
     /// Why.
     pub refused: Refused,
-    /// The URLs that were tried, without the values of their queries, and how they differ.
+    /// The URLs that were tried, without what may be a value, and how they differ.
     pub tried: Vec<String>,
     /// The labels of the secrets that were tried.
     pub secrets: Vec<String>,
@@ -185,7 +184,7 @@ impl TwilioDoor {
         Ok(Admitted { principal, matched, by_previous })
     }
 
-    /// Why a request was refused, at length. Costs some ten times as much as the refusal.
+    /// Why a request was refused, at length. Hashes two or three times as much as the refusal may.
     pub fn explain(&self, presented: &Presented<'_>, refused: Refused) -> Explanation {
         let accounts = self.claimed(presented).unwrap_or_default();
         let scheme = Scheme::of(presented.settings);
@@ -215,7 +214,9 @@ impl TwilioDoor {
         for name in SINGLE {
             presented.pairs.one(name).map_err(|unclear| Refused::Parameter(name, unclear))?;
         }
-        match presented.pairs.one("AccountSid").ok().flatten() {
+        // Studio renders what it does not know as nothing.
+        let named = presented.pairs.one("AccountSid").ok().flatten().filter(|sid| !sid.is_empty());
+        match named {
             None if presented.needs_account => Err(Refused::NoAccount),
             None => Ok(self.accounts.iter().collect()),
             Some(sid) => {
@@ -244,7 +245,7 @@ impl Account {
             projects: Projects::Only(vec![ProjectId::default()]),
             scopes: vec![Scope::HandoffRead],
             expires_at: None,
-            read_defaults: ReadDefaults { wait: STUDIO_WAIT, miss_200: true },
+            read_defaults: ReadDefaults { wait: WAIT_SECONDS, miss_200: true },
         };
         Self { principal: Arc::new(principal), tokens: Vec::new(), shared_keys: Vec::new() }
     }
@@ -290,14 +291,25 @@ fn at_its_own_host(presented: &Presented<'_>, secrets: &[&Secret]) -> Option<Str
     })
 }
 
-/// A URL without the values of its query.
+/// A URL without the values of its query, and without what may be one.
 fn nameless(url: &str) -> String {
     let Some((before, query)) = url.split_once('?') else { return url.to_owned() };
-    let names = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((name, _)) => format!("{name}=…"),
-        None => "…".to_owned(),
-    });
-    format!("{before}?{}", names.collect::<Vec<_>>().join("&"))
+    format!("{before}?{}", names(query).collect::<Vec<_>>().join("&"))
+}
+
+/// The names of a query or a form, as they may be told: those that look like names and have a value.
+/// Others may be values, put where a name belongs.
+pub fn names(encoded: &str) -> impl Iterator<Item = String> {
+    encoded.split('&').filter(|part| !part.is_empty()).map(|part| match part.split_once('=') {
+        Some((name, value)) if is_name(name) && !value.is_empty() => format!("{name}=…"),
+        _ => "…".to_owned(),
+    })
+}
+
+fn is_name(text: &str) -> bool {
+    let is_of_name = |b: u8| b.is_ascii_alphanumeric() || b"_.-[]".contains(&b);
+    let begins = text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic());
+    begins && text.len() <= 64 && text.bytes().all(is_of_name)
 }
 
 #[cfg(test)]

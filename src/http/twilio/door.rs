@@ -8,21 +8,27 @@
 use std::sync::Arc;
 
 use actix_web::dev::ServiceRequest;
+use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::http::header::HeaderMap;
 use actix_web::web::Bytes;
+use memchr::memchr_iter;
 
 use crate::auth::twilio_request::Admitted;
 use crate::auth::twilio_request::Presented;
 use crate::auth::twilio_request::Refused;
+use crate::auth::twilio_request::names;
 use crate::domain::principal::Principal;
 use crate::http::body::Reading;
+use crate::http::edge;
 use crate::http::edge::Edge;
 use crate::http::error::ApiError;
 use crate::http::error::Code;
 use crate::http::gate;
 use crate::http::request::RequestState;
 use crate::telemetry::metrics::Signature as Label;
+use crate::twilio::form;
+use crate::twilio::form::MAX_PARAMETERS;
 use crate::twilio::form::Pairs;
 use crate::twilio::signature;
 use crate::twilio::signature::Payload;
@@ -37,8 +43,8 @@ const LISTED_CHARACTERS: usize = 200;
 
 /// What a request shows of a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shown<'h> {
-    One(&'h str),
+enum Shown {
+    One,
     None,
     More,
     Malformed,
@@ -50,21 +56,9 @@ pub(in crate::http) async fn webhook(
     state: &RequestState,
     request: &mut ServiceRequest,
 ) -> Result<Arc<Principal>, ApiError> {
-    let unusable = match shown(request.headers()) {
-        Shown::One(_) if edge.twilio.verifies() => None,
-        Shown::One(_) => Some("no Auth Token is configured (BATON_TWILIO_AUTH_TOKENS)"),
-        Shown::None => Some("X-Twilio-Signature is missing or empty"),
-        Shown::More => Some("X-Twilio-Signature is given more than once"),
-        Shown::Malformed => {
-            Some("X-Twilio-Signature is no signature: 28 or 44 characters of base64")
-        }
-    };
-    if let Some(reason) = unusable {
+    if let Some(reason) = unusable(edge, shown(request.headers())) {
         count(edge, "refused");
-        if edge.explained.may() {
-            let correlation_id = &state.correlation_id;
-            tracing::warn!(target: "baton::signature", correlation_id, reason, "a webhook was refused: {reason}");
-        }
+        mention(edge, state, reason);
         return Err(refused());
     }
     let arrived = Arrived::read(edge, state, request).await?;
@@ -86,7 +80,9 @@ pub(in crate::http) async fn studio(
 ) -> Result<Arc<Principal>, ApiError> {
     let mut arrived = None;
     let mut why_not = None;
-    if edge.twilio.verifies() && matches!(shown(request.headers()), Shown::One(_)) {
+    let shown = shown(request.headers());
+    let is_signed = shown != Shown::None && edge.twilio.verifies();
+    if unusable(edge, shown).is_none() {
         let signed = Arrived::read(edge, state, request).await?;
         match signed.admit(edge, request, Route::Studio) {
             Ok(admitted) => return Ok(let_in(edge, state, admitted, signed.pairs)),
@@ -95,14 +91,19 @@ pub(in crate::http) async fn studio(
         arrived = Some(signed);
     }
     let principal = gate::by_key(true, &edge.keys, request).await.map_err(|refused| {
-        let signed = arrived.as_ref().zip(why_not);
-        match signed.filter(|_| refused.code == Code::MissingCredentials) {
-            Some((signed, why)) => {
+        if refused.code.status() == StatusCode::UNAUTHORIZED && is_signed {
+            if let Some((signed, why)) = arrived.as_ref().zip(why_not) {
                 explain(edge, state, request, signed, (Route::Studio, why));
-                invalid_signature(request)
+            } else {
+                count(edge, "refused");
+                mention(edge, state, unusable(edge, shown).unwrap_or_default());
             }
-            None if refused.code == Code::MissingCredentials => nothing_shown(refused),
-            None => refused,
+        }
+        let is_bare = refused.code == Code::MissingCredentials;
+        match (is_bare, is_signed) {
+            (false, _) => refused,
+            (true, false) => nothing_shown(refused),
+            (true, true) => invalid_signature(request),
         }
     })?;
     let arrived = match arrived {
@@ -114,14 +115,54 @@ pub(in crate::http) async fn studio(
     Ok(principal)
 }
 
+/// Why what is shown cannot be checked, if it cannot.
+fn unusable(edge: &Edge, shown: Shown) -> Option<&'static str> {
+    match shown {
+        Shown::One if edge.twilio.verifies() => None,
+        Shown::One => Some("no Auth Token is configured (BATON_TWILIO_AUTH_TOKENS)"),
+        Shown::None => Some("X-Twilio-Signature is missing or empty"),
+        Shown::More => Some("X-Twilio-Signature is given more than once"),
+        Shown::Malformed => {
+            Some("X-Twilio-Signature is no signature: 28 or 44 characters of base64")
+        }
+    }
+}
+
+/// Tells the log that there was nothing to check.
+fn mention(edge: &Edge, state: &RequestState, reason: &str) {
+    if edge.mentioned.may() {
+        let correlation_id = &state.correlation_id;
+        tracing::warn!(target: "baton::signature", correlation_id, reason, "a request to Twilio's door was refused");
+    }
+}
+
 /// What is asked of a request beside its signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Route {
-    /// A form or nothing, and an `AccountSid`: without them, one signed request could be cut into
-    /// another, for names and values are signed with nothing between.
+    /// A form or nothing, and an `AccountSid`. Names and values are signed with nothing between, so who
+    /// has one signed request may cut it into others; the less a route takes, the fewer these are.
     Webhook,
     /// Whatever a widget sends.
     Studio,
+}
+
+/// Reads a body whose signature is to be checked. Its place in flight is for others meanwhile.
+async fn read(
+    edge: &Edge,
+    state: &RequestState,
+    request: &mut ServiceRequest,
+) -> Result<Bytes, ApiError> {
+    let (head, payload) = request.parts_mut();
+    let reading = Reading::of(head, payload);
+    if reading.is_of_nothing() {
+        return reading.whole(MAX_BODY_BYTES, &edge.limits, state).await;
+    }
+    let unproven = edge.load.unproven.enter().ok_or_else(edge::overloaded)?;
+    state.permit.take();
+    let body = reading.whole(MAX_BODY_BYTES, &edge.limits, state).await?;
+    drop(unproven);
+    state.permit.replace(Some(edge.load.in_flight.enter().ok_or_else(edge::overloaded)?));
+    Ok(body)
 }
 
 /// What came, before anybody knows whose it is.
@@ -140,17 +181,26 @@ impl Arrived {
         state: &RequestState,
         request: &mut ServiceRequest,
     ) -> Result<Self, ApiError> {
-        let (head, payload) = request.parts_mut();
-        let reading = Reading::of(head, payload);
-        let body = reading.whole(MAX_BODY_BYTES, &edge.limits, state).await?;
-        let query = Pairs::decode(request.query_string().as_bytes());
-        let is_form = is_form(request.headers());
+        let body = read(edge, state, request).await?;
+        let query = request.query_string().as_bytes();
+        let is_form = declares_form(request.headers());
+        let parameters =
+            |encoded: &[u8]| memchr_iter(b'&', encoded).count() + usize::from(!encoded.is_empty());
+        let of_body = if is_form { parameters(&body) } else { 0 };
+        // Before they are decoded, sorted, and looked through.
+        if parameters(query) + of_body > MAX_PARAMETERS {
+            return Err(too_many());
+        }
+        let query = Pairs::decode(query);
         if is_form {
             let form = Pairs::decode(&body);
             let pairs = query.and(form.clone());
             return Ok(Self { body, is_form, form, pairs });
         }
         let pairs = query.and(Pairs::of_json(&body));
+        if pairs.len() > MAX_PARAMETERS {
+            return Err(too_many());
+        }
         Ok(Self { body, is_form, form: Pairs::default(), pairs })
     }
 
@@ -195,22 +245,21 @@ fn let_in(edge: &Edge, state: &RequestState, admitted: Admitted, pairs: Pairs) -
     admitted.principal
 }
 
-fn shown(headers: &HeaderMap) -> Shown<'_> {
+fn shown(headers: &HeaderMap) -> Shown {
     let mut given = headers.get_all(SIGNATURE);
     let Some(first) = given.next() else { return Shown::None };
     let text = first.to_str().unwrap_or_default();
     match (given.next(), text.is_empty()) {
         (Some(_), _) => Shown::More,
         (None, true) if first.is_empty() => Shown::None,
-        (None, _) if signature::is_signature(text) => Shown::One(text),
+        (None, _) if signature::is_signature(text) => Shown::One,
         (None, _) => Shown::Malformed,
     }
 }
 
-fn is_form(headers: &HeaderMap) -> bool {
+fn declares_form(headers: &HeaderMap) -> bool {
     let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media = declared.unwrap_or_default().split(';').next().unwrap_or_default();
-    media.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    form::is_form(declared.unwrap_or_default())
 }
 
 fn count(edge: &Edge, outcome: &'static str) {
@@ -231,32 +280,39 @@ fn explain(
         return;
     }
     let told = edge.twilio.explain(&arrived.presented(request, route), why);
-    let names = arrived.pairs.iter().map(|(name, value)| {
-        let name = String::from_utf8_lossy(name);
-        if value.is_empty() { format!("{name} (empty)") } else { name.into_owned() }
-    });
+    let body = if arrived.is_form { arrived.body.as_ref() } else { b"" };
+    let body = std::str::from_utf8(body).unwrap_or_default();
+    let names = names(request.query_string()).chain(names(body));
     let kind = if arrived.is_form { "form" } else { "no form" };
     tracing::warn!(
         target: "baton::signature",
         correlation_id = %state.correlation_id,
         reason = %told.refused,
-        would_match_if = %listed(told.would_match_if.into_iter()),
-        tried = %listed(told.tried.into_iter()),
-        secrets = %listed(told.secrets.into_iter()),
+        would_match_if = %listed(told.would_match_if),
+        tried = %listed(told.tried),
+        secrets = %listed(told.secrets),
         parameters = %listed(names),
         body_bytes = arrived.body.len(),
         body = kind,
-        "a request with a signature was refused: {}", told.refused,
+        "a request to Twilio's door was refused",
     );
 }
 
 /// The first few of a list, each cut: a stranger may have written them.
-fn listed(items: impl Iterator<Item = String>) -> String {
-    let items: Vec<_> = items.collect();
-    let cut = |item: &String| item.chars().take(LISTED_CHARACTERS).collect::<String>();
-    let more = items.len().saturating_sub(LISTED);
-    let more = (more > 0).then(|| format!("and {more} more"));
-    items.iter().take(LISTED).map(cut).chain(more).collect::<Vec<_>>().join("; ")
+fn listed(items: impl IntoIterator<Item = String>) -> String {
+    let mut items = items.into_iter();
+    let cut = |item: String| item.chars().take(LISTED_CHARACTERS).collect::<String>();
+    let mut listed: Vec<_> = items.by_ref().take(LISTED).map(cut).collect();
+    let more = items.count();
+    if more > 0 {
+        listed.push(format!("and {more} more"));
+    }
+    listed.join("; ")
+}
+
+fn too_many() -> ApiError {
+    let message = format!("More than {MAX_PARAMETERS} parameters are not looked at");
+    ApiError::new(Code::BodyTooLarge, message)
 }
 
 fn refused() -> ApiError {
@@ -297,25 +353,13 @@ mod tests {
     #[test]
     fn only_one_that_may_be_a_signature_is_looked_at() {
         let good = "RSOYDt4T1cUTdK1PDd93/VVr8B8=";
-        assert_eq!(shown(&headers(&[good])), Shown::One(good));
-        assert!(matches!(shown(&headers(&[&"A".repeat(44)])), Shown::One(_)));
+        assert_eq!(shown(&headers(&[good])), Shown::One);
+        assert!(shown(&headers(&[&"A".repeat(44)])) == Shown::One);
         assert_eq!(shown(&headers(&[])), Shown::None);
         assert_eq!(shown(&headers(&[""])), Shown::None);
         assert_eq!(shown(&headers(&[good, good])), Shown::More);
         for malformed in ["x", &good[1..], &format!("{good},{good}"), &good.replace('/', "_")] {
             assert_eq!(shown(&headers(&[malformed])), Shown::Malformed, "{malformed}");
         }
-    }
-
-    #[test]
-    fn a_form_is_told_by_its_media_type_alone() {
-        let of = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_str(value).unwrap());
-            is_form(&headers)
-        };
-        assert!(of("application/x-www-form-urlencoded"));
-        assert!(of("Application/X-WWW-Form-Urlencoded ; charset=utf-8"));
-        assert!(!of("application/json") && !of("multipart/form-data; boundary=x") && !of(""));
     }
 }

@@ -1,6 +1,7 @@
 //! `/twilio/studio/handoff`: the handoff of a call, as a Studio flow can use it. A flow can split on
-//! an answer and on nothing else, so a miss is an answer, and so is a store that fails.
+//! an answer and on nothing else, so a miss is an answer, and so is a store that fails or hangs.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -8,7 +9,6 @@ use actix_web::HttpResponse;
 use actix_web::http::header;
 use actix_web::web::Data;
 
-use crate::auth::twilio_request::STUDIO_WAIT;
 use crate::domain::handoff_id::HandoffId;
 use crate::http::edge;
 use crate::http::edge::Edge;
@@ -58,7 +58,10 @@ pub(in crate::http) async fn handoff(
         from: text(pairs, "From")?.unwrap_or_default(),
         ..Asked::default()
     };
-    let found = handoff_state::find(&caller, &ask, options, &request, &handoffs).await;
+    let work = pin!(handoff_state::find(&caller, &ask, options, &request, &handoffs));
+    // The edge's own deadline, a moment before the edge: its answer would be one a flow cannot read.
+    let found = edge::within(&state, work).await;
+    let found = found.unwrap_or_else(|_late| Err(edge::deadline_exceeded()));
     let answer = match &found {
         Ok(Ok(read)) => studio::answer(&asked, Found::Handoff(&read.handoff)),
         Ok(Err(miss)) => studio::answer(&asked, nothing(miss)),
@@ -114,7 +117,7 @@ fn ask(pairs: &Pairs) -> Result<Ask, ApiError> {
 /// As long as the flow says, or else its key, or else three seconds; never longer than Studio waits.
 fn wait(caller: &Caller, pairs: &Pairs) -> Result<Duration, ApiError> {
     let seconds = match (text(pairs, "wait")?, caller.0.read_defaults.wait) {
-        (None, 0) => STUDIO_WAIT,
+        (None, 0) => studio::WAIT_SECONDS,
         (None, of_key) => of_key,
         (Some(text), _) if text.bytes().all(|b| b.is_ascii_digit()) => {
             text.parse().unwrap_or(MAX_WAIT)

@@ -2,34 +2,33 @@
 //! have, most frequent first. For an operator who looks for the reason; never for the caller.
 
 use crate::twilio::form::Pairs;
+use crate::twilio::signature::MAX_HASHED_BYTES;
 use crate::twilio::signature::Mismatch;
 use crate::twilio::signature::Payload;
 use crate::twilio::signature::Request;
 use crate::twilio::signature::Secret;
 use crate::twilio::signature::url::Url;
-use crate::twilio::signature::verify;
+use crate::twilio::signature::verify_within;
 
-/// What would have had to be different, in words that go on "it would match if …".
+/// What would have had to be different, in words that go on "it would match if …". All of it together
+/// hashes no more than one check may.
 pub fn would_match_if(
     request: &Request<'_>,
     secrets: &[&Secret],
     previous: &[&Secret],
 ) -> Vec<&'static str> {
+    let mut left = MAX_HASHED_BYTES;
+    let mut matches = |request: &Request<'_>, secrets: &[&Secret]| {
+        // One that can check nothing more says nothing.
+        left > 0 && verify_within(request, secrets, &mut left).outcome.is_ok()
+    };
     let mut reasons = Vec::new();
+    let bare: Vec<&str> = request.urls.iter().map(|url| without_fragment(url)).collect();
     for (change, reason) in URL_PROBES {
-        let urls = request.urls.iter().map(|url| without_fragment(url));
-        let urls: Vec<_> = urls.filter_map(change).collect();
+        let urls: Vec<_> = bare.iter().filter_map(|url| change(url)).collect();
         if matches(&Request { urls: &urls, ..*request }, secrets) {
             reasons.push(*reason);
         }
-    }
-    if request.urls.iter().flat_map(|url| reordered(without_fragment(url))).any(|url| {
-        let urls = [url];
-        matches(&Request { urls: &urls, ..*request }, secrets)
-    }) {
-        reasons.push(
-            "the query's parameters were in another order: Twilio signs them as they are configured",
-        );
     }
     for (made, reason) in payload_probes(request) {
         if matches(&Request { payload: made.payload(), ..*request }, secrets) {
@@ -40,15 +39,18 @@ pub fn would_match_if(
         reasons.push("it were checked with the previous token");
     }
     let trimmed = request.signature.trim();
-    let bare = Request { signature: trimmed, ..*request };
-    if trimmed != request.signature && matches(&bare, secrets) {
+    let unpadded = Request { signature: trimmed, ..*request };
+    if trimmed != request.signature && matches(&unpadded, secrets) {
         reasons.push("the signature had no blanks around it");
     }
+    // Last, for they are many.
+    let urls: Vec<_> = bare.iter().flat_map(|url| reordered(url)).collect();
+    if matches(&Request { urls: &urls, ..*request }, secrets) {
+        reasons.push(
+            "the query's parameters were in another order: Twilio signs them as they are configured",
+        );
+    }
     reasons
-}
-
-fn matches(request: &Request<'_>, secrets: &[&Secret]) -> bool {
-    verify(request, secrets).outcome.is_ok()
 }
 
 // 120 orders.
@@ -181,6 +183,7 @@ pub fn advice(mismatch: Mismatch) -> &'static str {
             "let Twilio send a form, or JSON from a widget that adds bodySHA256 to the URL"
         }
         Mismatch::OtherBody => "compare the raw bytes: something on the way changed the body",
+        Mismatch::TooMuch => "let the request carry its AccountSid, so that fewer tokens are tried",
         Mismatch::NoneMatched => {
             "compare the URLs that were tried with the one configured at Twilio, and the token with the account's primary Auth Token"
         }

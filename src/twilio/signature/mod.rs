@@ -15,8 +15,8 @@
 //! At most [`MAX_HASHED_BYTES`] are hashed for a request; each HMAC is compared in constant time. What matched is
 //! told, what would have matched never is.
 //!
-//! Sources: `facts/twilio-signature.md` and the SDKs it names; vectors from their own suites, in
-//! tests/api/signatures.
+//! Sources: Twilio's security page and its SDKs; vectors from their own suites are in
+//! tests/vectors/twilio-signature.jsonl.
 
 mod candidates;
 pub mod explain;
@@ -40,9 +40,9 @@ pub use crate::twilio::signature::candidates::How;
 pub use crate::twilio::signature::candidates::candidates;
 pub use crate::twilio::signature::scheme::Scheme;
 
-/// Bytes that checking one request may hash, a hundred more for each HMAC: thousands of HMACs of what
-/// Twilio sends, and still few of what a stranger may. A usual request takes one or two, a refused
-/// one two for each secret.
+/// Bytes that checking one request may hash beyond its first candidate, a hundred more for each HMAC:
+/// thousands of HMACs of what Twilio sends, and still few of what a stranger may. A usual request
+/// takes one or two HMACs, a refused one two for each secret.
 pub const MAX_HASHED_BYTES: usize = 2 << 20;
 const HMAC_BYTES: usize = 100;
 // Base64 of SHA-1 and of SHA-256.
@@ -147,6 +147,11 @@ pub enum Mismatch {
     /// No candidate matched.
     #[error("no URL that was tried gives this signature")]
     NoneMatched,
+    /// There would have been more candidates than are worth it.
+    #[error(
+        "no URL that was tried gives this signature, and there are too many more for a request of this size: let it carry its AccountSid"
+    )]
+    TooMuch,
 }
 
 /// The outcome of a check, with the URLs that were tried, each once.
@@ -172,13 +177,21 @@ pub fn body_hash(body: &[u8]) -> String {
 
 /// Checks a request against secrets.
 pub fn verify(request: &Request<'_>, secrets: &[&Secret]) -> Verdict {
+    verify_within(request, secrets, &mut MAX_HASHED_BYTES.clone())
+}
+
+/// The same, with what may still be hashed.
+fn verify_within(request: &Request<'_>, secrets: &[&Secret], left: &mut usize) -> Verdict {
     let mut tried = Vec::new();
-    let outcome = match signed_parameters(request) {
-        _ if secrets.is_empty() => Err(Mismatch::NoSecret),
-        _ if request.signature.is_empty() => Err(Mismatch::NoSignature),
-        _ if !is_signature(request.signature) => Err(Mismatch::NotASignature),
-        Err(mismatch) => Err(mismatch),
-        Ok(orders) => find(request, secrets, &orders, &mut tried).ok_or(Mismatch::NoneMatched),
+    let outcome = if secrets.is_empty() {
+        Err(Mismatch::NoSecret)
+    } else if request.signature.is_empty() {
+        Err(Mismatch::NoSignature)
+    } else if !is_signature(request.signature) {
+        Err(Mismatch::NotASignature)
+    } else {
+        let orders = signed_parameters(request);
+        orders.and_then(|orders| find(request, secrets, &orders, (left, &mut tried)))
     };
     Verdict { outcome, tried }
 }
@@ -193,9 +206,8 @@ fn find(
     request: &Request<'_>,
     secrets: &[&Secret],
     orders: &[Vec<u8>],
-    tried: &mut Vec<(String, How)>,
-) -> Option<Match> {
-    let mut hashed = 0;
+    (left, tried): (&mut usize, &mut Vec<(String, How)>),
+) -> Result<Match, Mismatch> {
     // Only where there are no other parameters, or these would not be checked.
     let has_none = orders.iter().all(Vec::is_empty);
     for candidate in request.urls.iter().flat_map(|url| candidates(url)) {
@@ -207,10 +219,12 @@ fn find(
             None => orders,
         };
         let messages = orders.iter().map(|order| order.len() + candidate.url.len() + HMAC_BYTES);
-        hashed += secrets.len() * messages.sum::<usize>();
-        if hashed > MAX_HASHED_BYTES {
-            return None;
+        let hashed = secrets.len() * messages.sum::<usize>();
+        // The likeliest is always tried, with every secret.
+        if hashed > *left && !tried.is_empty() {
+            return Err(Mismatch::TooMuch);
         }
+        *left = left.saturating_sub(hashed);
         let signing = |secret: &&&Secret| {
             orders.iter().any(|order| {
                 let good = secret.sign(&candidate.url, order);
@@ -218,14 +232,12 @@ fn find(
             })
         };
         let secret = secrets.iter().find(signing).map(|secret| secret.label.clone());
+        tried.push((candidate.url.clone(), candidate.how));
         if let Some(secret) = secret {
-            let url = candidate.url.clone();
-            tried.push((candidate.url, candidate.how));
-            return Some(Match { url, how: candidate.how, secret });
+            return Ok(Match { url: candidate.url, how: candidate.how, secret });
         }
-        tried.push((candidate.url, candidate.how));
     }
-    None
+    Err(Mismatch::NoneMatched)
 }
 
 /// What may stand behind the URL in what was signed.

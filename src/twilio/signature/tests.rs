@@ -119,19 +119,59 @@ fn a_signature_is_exactly_its_text_and_each_secret_is_tried() {
 
 #[test]
 fn a_refusal_costs_a_bounded_number_of_hmacs_and_names_each_url_once() {
-    let urls: Vec<_> = (0..200).map(|n| format!("wss://u:p@h{n}/?a='&b=%27+#f")).collect();
+    let urls: Vec<_> = (0..2000).map(|n| format!("wss://u:p@h{n}/?a='&b=%27+#f")).collect();
     let wrong = "A".repeat(28);
     let request = Request { urls: &urls, payload: Payload::None, signature: &wrong };
     let verdict = verify(&request, &[&secret()]);
     let hashed: usize = verdict.tried.iter().map(|(url, _)| url.len() + 100).sum();
     assert!(verdict.tried.len() > 1000 && hashed <= MAX_HASHED_BYTES);
-    let form = Pairs::decode(&vec![b'x'; 64 * 1024]);
-    let verdict = verify(&Request { payload: self::form(&form), ..request }, &[&secret()]);
+    assert_eq!(verdict.outcome, Err(Mismatch::TooMuch));
+    let large = Pairs::decode(&vec![b'x'; 64 * 1024]);
+    let verdict = verify(&Request { payload: form(&large), ..request }, &[&secret()]);
     assert!(verdict.tried.len() <= 32, "{}", verdict.tried.len());
     let usual = [URL.to_owned()];
     let verdict = verify(&Request { urls: &usual, ..request }, &[&secret()]);
     let tried: Vec<_> = verdict.tried.into_iter().map(|(url, _)| url).collect();
     assert_eq!(tried, [URL, "https://mycompany.com:443/myapp.php?foo=1&bar=2"]);
+}
+
+#[test]
+fn however_many_secrets_there_are_the_likeliest_url_is_tried_with_each() {
+    let large = Pairs::decode(&vec![b'x'; 64 * 1024]);
+    let others: Vec<_> =
+        (0..200).map(|n| Secret::new("", Algorithm::HmacSha1, &n.to_string())).collect();
+    let last = secret();
+    let secrets: Vec<_> = others.iter().chain([&last]).collect();
+    let (urls, good) = ([URL.to_owned()], sign(&last, URL, &large));
+    let request = Request { urls: &urls, payload: form(&large), signature: &good };
+    assert_eq!(verify(&request, &secrets).outcome.unwrap().secret, "token");
+    let wrong = Request { signature: &"A".repeat(28), ..request };
+    assert_eq!(verify(&wrong, &secrets).outcome, Err(Mismatch::TooMuch));
+}
+
+/// What a stranger can make an explanation cost: a check of a request of that size, a few times.
+#[test]
+fn an_explanation_costs_little_more_than_a_refusal() {
+    let many: String = (0..1000).map(|n| format!("name{n}=&")).collect();
+    let many = pairs(&many);
+    let urls = ["https://h/p?a&b&c&d&e".to_owned()];
+    let wrong = "A".repeat(28);
+    let request = Request { urls: &urls, payload: form(&many), signature: &wrong };
+    let time = |work: &dyn Fn()| {
+        let started = std::time::Instant::now();
+        work();
+        started.elapsed()
+    };
+    let refusal = (0..9).map(|_| time(&|| drop(verify(&request, &[&secret()])))).min().unwrap();
+    let explained = || drop(explain::would_match_if(&request, &[&secret()], &[]));
+    let explained = (0..9).map(|_| time(&explained)).min().unwrap();
+    assert!(explained < refusal * 60, "{explained:?} beside {refusal:?}");
+}
+
+#[test]
+fn a_body_is_hashed_as_the_sdks_hash_it() {
+    let hash = "0a1ff7634d9ab3b95db5c9a2dfe9416e41502b283a80c7cf19632632f96e6620";
+    assert_eq!(body_hash(br#"{"property": "value", "boolean": true}"#), hash);
 }
 
 #[test]

@@ -17,6 +17,10 @@ use crate::domain::handoff::STUDIO_BYTES;
 use crate::domain::handoff::Status;
 use crate::twilio::studio::fields::Fields;
 
+/// Seconds that a flow's read waits where it does not say: late agents are in time by then, and the
+/// caller still hears no silence that is worth a word.
+pub const WAIT_SECONDS: u8 = 3;
+
 /// What was asked for, and by whom.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Asked<'a> {
