@@ -181,10 +181,11 @@ const checks = [
 
   ['rounds no integer, and changes nothing else', async () => {
     const kept = '{"s":"a\\"99999999999999999999\\\\","f":1.5e3,"n":-0,"safe":-9007199254740991}';
-    const text = `{"id":"${SID}","data":{"big":[9007199254740992,-99999999999999999999],"kept":${kept}}}`;
+    const text = `{"id":"${SID}","data":{"exact":9007199254740992,"big":[9007199254740993,-99999999999999999999],"kept":${kept}}}`;
     await serving([[200, {}, text]], async (url) => {
       const { data } = (await call(url)).body;
-      assert.deepEqual(data.big, ['9007199254740992', '-99999999999999999999']);
+      assert.equal(data.exact, 9007199254740992);
+      assert.deepEqual(data.big, ['9007199254740993', '-99999999999999999999']);
       assert.deepEqual(data.kept, JSON.parse(kept));
     });
   }],
