@@ -14,6 +14,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { run } from './checks.mjs';
 
 const { BATON, BATON_URL, BATON_API_KEY_FILE, READ_KEY, READ_KEY_ID } = process.env;
 const { FUNCTION_URL, WAITING_FUNCTION_URL, SERVER_PID } = process.env;
@@ -229,15 +230,4 @@ const checks = [
   }],
 ];
 
-let failed = 0;
-for (const [name, check] of checks) {
-  try {
-    await check();
-    console.log(`ok - ${name}`);
-  } catch (error) {
-    failed += 1;
-    console.log(`not ok - ${name}\n${error.stack}`);
-  }
-}
-console.log(`${checks.length - failed} passed, ${failed} failed`);
-process.exitCode = failed === 0 ? 0 : 1;
+await run(checks);

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
+import { run } from './checks.mjs';
 
 // As much of Twilio's own as the Function uses.
 class Response {
@@ -204,15 +205,4 @@ const checks = [
   }],
 ];
 
-let failed = 0;
-for (const [name, check] of checks) {
-  try {
-    await check();
-    say(`ok - ${name}`);
-  } catch (error) {
-    failed += 1;
-    say(`not ok - ${name}\n${error.stack}`);
-  }
-}
-say(`${checks.length - failed} passed, ${failed} failed`);
-process.exitCode = failed === 0 ? 0 : 1;
+await run(checks, say);

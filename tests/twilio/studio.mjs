@@ -10,6 +10,7 @@ import {
   ACCOUNT, BASES, FORM, JSON_TYPE, SIGNATURE, below, bodyHash, callSid, chance, each, formParams, pick,
   send, sign, text, times,
 } from './common.mjs';
+import { run } from './checks.mjs';
 
 const { READ_KEY, BATON_API_KEY_FILE } = process.env;
 const ADMIN_KEY = readFileSync(BATON_API_KEY_FILE, 'utf8').trim();
@@ -329,15 +330,6 @@ const checks = [
   }],
 ];
 
-let failed = 0;
-for (const [name, check] of checks) {
-  try {
-    await check();
-    console.log(`ok - ${name}`);
-  } catch (error) {
-    failed += 1;
-    console.log(`not ok - ${name}\n${error.stack}`);
-  }
-}
-console.log(`${checks.length - failed} passed, ${failed} failed`);
-process.exit(failed === 0 ? 0 : 1);
+await run(checks);
+// Connections are kept alive.
+process.exit();
