@@ -321,7 +321,7 @@ fn refused() -> ApiError {
 
 /// Neither signature nor key: what a widget can do about it.
 fn nothing_shown(mut refused: ApiError) -> ApiError {
-    "Neither signed by Twilio nor with a key. Set BATON_TWILIO_AUTH_TOKENS, or put a read-only key into the widget's URL: https://key:SECRET@host/…"
+    "Neither signed by Twilio nor with a key. A signature opens this where BATON_TWILIO_AUTH_TOKENS is set; else put a read-only key into the widget's URL: https://key:SECRET@host/…"
         .clone_into(&mut refused.message);
     refused
 }
