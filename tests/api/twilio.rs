@@ -326,7 +326,7 @@ async fn no_flow_waits_longer_than_studio_does() {
         let target = format!("{STUDIO}?id={SID}&wait={wait}");
         assert_eq!(get(&server.nobody(), "current", &target).await.ok(200)["found"], false);
         let waited = started.elapsed();
-        assert!((7900..9000).contains(&waited.as_millis()), "{waited:?}");
+        assert!((7900..10_000).contains(&waited.as_millis()), "{waited:?}");
     };
     tokio::join!(ask("200"), ask("99999999999999999999"));
 }
