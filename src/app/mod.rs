@@ -282,8 +282,8 @@ impl App {
     }
 }
 
-/// What a server calls itself as long as nobody tells it where Twilio reaches it: no other machine
-/// does. (Settings see to it that then no signature is taken.)
+/// What a server that listens to this machine alone calls itself, as long as nobody says where Twilio
+/// reaches it. (One that listens to others does not start with secrets of Twilio and no public URL.)
 fn local_urls(listener: &TcpListener) -> Vec<PublicUrl> {
     let Ok(address) = listener.local_addr() else { return Vec::new() };
     let urls = [format!("http://{address}"), format!("http://localhost:{}", address.port())];

@@ -1,5 +1,5 @@
-//! The gate: who is asking, settled before a body is read (but where the body is signed). A route that is not in the table, or a
-//! door that is not named here, lets nobody in.
+//! The gate: who is asking, settled before a body is read (but where the body is signed). A route
+//! that is not in the table, or a door that is not named here, lets nobody in.
 
 use std::sync::Arc;
 

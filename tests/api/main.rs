@@ -32,5 +32,6 @@ mod restart;
 mod secrets;
 mod shared;
 mod spellings;
+mod studio;
 mod twilio;
 mod waiting;

@@ -5,7 +5,7 @@
 //! part. An `AccountSid` chooses the secrets that are tried and must then be the account of the one
 //! that matched, or one tenant's token could speak for another.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use secrecy::ExposeSecret;
@@ -43,15 +43,15 @@ const SINGLE: [&str; 2] = ["AccountSid", "CallSid"];
 #[derive(Debug)]
 pub struct TwilioDoor {
     public_urls: Vec<PublicUrl>,
-    accounts: Vec<Account>,
-    by_sid: HashMap<AccountSid, usize>,
+    accounts: BTreeMap<AccountSid, Account>,
 }
 
 #[derive(Debug)]
 struct Account {
     principal: Arc<Principal>,
     tokens: Vec<Secret>,
-    shared_keys: Vec<(String, Algorithm, Secret)>,
+    /// By their ids.
+    shared_keys: Vec<(String, Secret)>,
 }
 
 /// A request as it came.
@@ -110,11 +110,9 @@ pub enum Refused {
     Mismatch(#[from] Mismatch),
 }
 
-/// A refusal, with what an operator needs to mend it: no secret, no signature, no value of a parameter.
+/// What an operator needs to mend a refusal: no secret, no signature, no value of a parameter.
 #[derive(Clone, Debug)]
 pub struct Explanation {
-    /// Why.
-    pub refused: Refused,
     /// The URLs that were tried, without what may be a value, and how they differ.
     pub tried: Vec<String>,
     /// The labels of the secrets that were tried.
@@ -129,7 +127,7 @@ impl TwilioDoor {
     pub fn new(settings: &Twilio, local: Vec<PublicUrl>) -> Self {
         let given = settings.public_urls.clone();
         let public_urls = if given.is_empty() { local } else { given };
-        let mut door = Self { public_urls, accounts: Vec::new(), by_sid: HashMap::new() };
+        let mut door = Self { public_urls, accounts: BTreeMap::new() };
         for (sid, tokens) in &settings.auth_tokens {
             for (place, token) in tokens.iter().enumerate() {
                 let which = if place == 0 { "current" } else { "previous" };
@@ -141,20 +139,13 @@ impl TwilioDoor {
         for key in &settings.shared_keys {
             let label = format!("{} {} {}", key.account, key.id, key.algorithm);
             let secret = Secret::new(label, key.algorithm, key.secret.expose_secret());
-            let shared_key = (key.id.clone(), key.algorithm, secret);
-            door.account(&key.account).shared_keys.push(shared_key);
+            door.account(&key.account).shared_keys.push((key.id.clone(), secret));
         }
         door
     }
 
-    #[expect(clippy::indexing_slicing, reason = "every place in the map is one of the list")]
     fn account(&mut self, sid: &AccountSid) -> &mut Account {
-        let Self { accounts, by_sid, .. } = self;
-        let place = *by_sid.entry(sid.clone()).or_insert_with(|| {
-            accounts.push(Account::new(sid));
-            accounts.len() - 1
-        });
-        &mut accounts[place]
+        self.accounts.entry(sid.clone()).or_insert_with(|| Account::new(sid))
     }
 
     /// Whether any secret is configured.
@@ -185,7 +176,7 @@ impl TwilioDoor {
     }
 
     /// Why a request was refused, at length. Hashes two or three times as much as the refusal may.
-    pub fn explain(&self, presented: &Presented<'_>, refused: Refused) -> Explanation {
+    pub fn explain(&self, presented: &Presented<'_>) -> Explanation {
         let accounts = self.claimed(presented).unwrap_or_default();
         let scheme = Scheme::of(presented.settings);
         let secrets = secrets(&accounts, scheme).unwrap_or_default();
@@ -199,7 +190,6 @@ impl TwilioDoor {
             .collect();
         would_match_if.extend(at_its_own_host(presented, &secrets));
         Explanation {
-            refused,
             tried: tried
                 .into_iter()
                 .map(|(url, how)| format!("{} ({how})", nameless(&url)))
@@ -218,11 +208,10 @@ impl TwilioDoor {
         let named = presented.pairs.one("AccountSid").ok().flatten().filter(|sid| !sid.is_empty());
         match named {
             None if presented.needs_account => Err(Refused::NoAccount),
-            None => Ok(self.accounts.iter().collect()),
+            None => Ok(self.accounts.values().collect()),
             Some(sid) => {
                 let sid = sid.parse::<AccountSid>().map_err(|_none| Refused::UnknownAccount)?;
-                let place = self.by_sid.get(&sid).and_then(|place| self.accounts.get(*place));
-                Ok(vec![place.ok_or(Refused::UnknownAccount)?])
+                Ok(vec![self.accounts.get(&sid).ok_or(Refused::UnknownAccount)?])
             }
         }
     }
@@ -268,8 +257,9 @@ fn secrets<'a>(
         }
         Scheme::SharedKey { key_id, algorithm } => {
             let keys = accounts.iter().flat_map(|a| a.shared_keys.iter().map(move |key| (key, *a)));
-            let named = keys.filter(|((id, known, _), _)| id == key_id && *known == algorithm);
-            let named: Vec<_> = named.map(|((_, _, secret), account)| (secret, account)).collect();
+            let named =
+                keys.filter(|((id, secret), _)| id == key_id && secret.algorithm() == algorithm);
+            let named: Vec<_> = named.map(|((_, secret), account)| (secret, account)).collect();
             if named.is_empty() {
                 return Err(Refused::UnknownSharedKey);
             }

@@ -132,8 +132,8 @@ fn a_refusal_is_explained_without_secrets_or_values() {
         ..asked("id=secret&From=%2B1555", "new")
     };
     let told = presented(&elsewhere, |p| {
-        let refused = door().admit(p).unwrap_err();
-        (door().explain(p, refused), p.signature.to_owned())
+        assert!(door().admit(p).is_err());
+        (door().explain(p), p.signature.to_owned())
     });
     let (told, signature) = told;
     assert_eq!(told.would_match_if, ["BATON_PUBLIC_URL had https://c.example"]);

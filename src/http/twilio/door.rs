@@ -279,7 +279,7 @@ fn explain(
     if !edge.explained.may() {
         return;
     }
-    let told = edge.twilio.explain(&arrived.presented(request, route), why);
+    let told = edge.twilio.explain(&arrived.presented(request, route));
     let body = if arrived.is_form { arrived.body.as_ref() } else { b"" };
     let body = std::str::from_utf8(body).unwrap_or_default();
     let names = names(request.query_string()).chain(names(body));
@@ -287,7 +287,7 @@ fn explain(
     tracing::warn!(
         target: "baton::signature",
         correlation_id = %state.correlation_id,
-        reason = %told.refused,
+        reason = %why,
         would_match_if = %listed(told.would_match_if),
         tried = %listed(told.tried),
         secrets = %listed(told.secrets),

@@ -29,13 +29,13 @@ use crate::twilio::signature::url::Url;
 
 /// A URL that may have been signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
+pub(super) struct Candidate {
     /// The URL.
-    pub url: String,
+    pub(super) url: String,
     /// How it differs from the one that was asked for.
-    pub how: How,
+    pub(super) how: How,
     /// The pairs of the query are signed like those of a form.
-    pub query_as_parameters: bool,
+    pub(super) query_as_parameters: bool,
 }
 
 /// How a candidate differs from the URL that was asked for; prints as words.
@@ -90,7 +90,7 @@ const AS_IS: How = How {
 
 /// The URLs that may have been signed for `url`, likeliest first; made as they are asked for, and
 /// perhaps the same more than once.
-pub fn candidates(url: &str) -> impl Iterator<Item = Candidate> {
+pub(super) fn candidates(url: &str) -> impl Iterator<Item = Candidate> {
     let parts = Url::of(url);
     // What is no URL may still be what was signed.
     let verbatim = parts.is_none().then(|| Candidate::verbatim(url));

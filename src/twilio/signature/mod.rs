@@ -36,8 +36,9 @@ use subtle::ConstantTimeEq;
 use crate::domain::algorithm::Algorithm;
 use crate::twilio::form::Pairs;
 
+use crate::twilio::signature::candidates::candidates;
+
 pub use crate::twilio::signature::candidates::How;
-pub use crate::twilio::signature::candidates::candidates;
 pub use crate::twilio::signature::scheme::Scheme;
 
 /// Bytes that checking one request may hash beyond its first candidate, a hundred more for each HMAC:
@@ -72,6 +73,11 @@ impl Secret {
     /// What it is called.
     pub fn label(&self) -> &str {
         &self.label
+    }
+
+    /// How it signs.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
     }
 
     fn sign(&self, url: &str, parameters: &[u8]) -> String {
@@ -177,7 +183,8 @@ pub fn body_hash(body: &[u8]) -> String {
 
 /// Checks a request against secrets.
 pub fn verify(request: &Request<'_>, secrets: &[&Secret]) -> Verdict {
-    verify_within(request, secrets, &mut MAX_HASHED_BYTES.clone())
+    let mut left = MAX_HASHED_BYTES;
+    verify_within(request, secrets, &mut left)
 }
 
 /// The same, with what may still be hashed.
