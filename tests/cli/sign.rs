@@ -244,7 +244,7 @@ fn the_log_explains_refusals_a_few_a_second_and_holds_no_secret_and_no_value() {
     // Values where names belong: a bare query, and JSON that is declared a form.
     std::thread::sleep(std::time::Duration::from_millis(1100));
     let wrong = format!("X-Twilio-Signature: {}\r\n", "A".repeat(28));
-    let json = "{\"From\":\"MARKED\",\"card\":\"4111\"}";
+    let json = "{\"From\":\"MARKED\",\"card\":\"5500005555555559\"}";
     assert!(post(&address, "/twilio/check?+1555MARKED", &wrong, json).contains(" 403 "));
     let mut log = serving.child.stderr.take().unwrap();
     serving.stop();
@@ -265,7 +265,7 @@ fn the_log_explains_refusals_a_few_a_second_and_holds_no_secret_and_no_value() {
     assert!(
         explained.iter().any(|line| line["reason"] == "X-Twilio-Signature is missing or empty")
     );
-    for secret in ["MARKED", "4111", "12345\"", "hunter2", signature.trim()] {
+    for secret in ["MARKED", "5500005555555559", "12345\"", "hunter2", signature.trim()] {
         assert!(!text.contains(secret), "{secret} is in the log: {text}");
     }
 }
