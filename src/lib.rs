@@ -14,7 +14,7 @@
 //! | [`service`] | use cases; each asks first who is asking |
 //! | [`auth`] | doors: a credential in, a principal out; how fast it may ask |
 //! | [`store`] | bytes that survive a restart: engines, seal, records, L1 |
-//! | [`twilio`] | what Twilio is: signatures, parameters, what its widgets take |
+//! | [`twilio`] | what Twilio is: signatures, parameters, what its widgets take, its REST API |
 //! | [`telemetry`] | logs, metrics, the only maker of outbound clients |
 //! | [`config`] | settings as plain, checked data |
 //! | [`domain`] | the nouns; no I/O, no clock read, no framework |
@@ -30,12 +30,17 @@
 //! [`twilio::signature`]), which covers the body: that is read first, and handlers get the parameters
 //! that were verified.
 //!
+//! A Connector Token or a call token ([`auth::doors`]) proves a connector, and with it an account, a
+//! project and an environment; a linked Twilio account's signature proves the same on that connector's own
+//! routes. [`service::connectors`] makes, links and verifies them.
+//!
 //! A read that waits registers with [`store::watch`], looks, and sleeps until a write rings.
 //!
 //! # Life of a start
 //!
 //! Arguments → [`config::Settings`] (all faults in one report, exit 64) → the listener → the keys
-//! ([`app::first_start`]) → the store, which must open under them → services → workers. On SIGTERM
+//! ([`app::first_start`]) → the store, which must open under them → its name and the key it signs with
+//! ([`store::instance`]) → services → workers. On SIGTERM
 //! `/readyz` turns 503 while requests are still taken, and readers who wait are answered at once; then in-flight requests finish, queued writes
 //! are committed, and it exits 0.
 #![cfg_attr(test, allow(clippy::pedantic, clippy::string_slice, reason = "tests say it plainly"))]

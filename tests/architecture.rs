@@ -14,7 +14,7 @@ const MAX_LINES: usize = 400;
 const KEPT_IN: [(&str, &[&str]); 4] = [
     ("actix_web::", &["http", "app", "cli"]),
     ("redb::", &["store/embedded"]),
-    ("reqwest::", &["telemetry/outbound.rs", "cli"]),
+    ("reqwest::", &["telemetry/outbound.rs", "twilio/rest.rs", "cli"]),
     ("moka::", &["store/l1"]),
 ];
 

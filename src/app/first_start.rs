@@ -17,7 +17,6 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use aws_lc_rs::rand;
-use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -35,7 +34,6 @@ use crate::store::seal::Seal;
 /// The file of the first admin key.
 pub const ADMIN_KEY_FILE: &str = "admin.key";
 const SEAL_KEY_FILE: &str = "seal.key";
-const SIGNING_KEY_FILE: &str = "signing.key";
 
 /// The keys of a server.
 #[derive(Debug)]
@@ -46,8 +44,6 @@ pub struct Keys {
     pub admin_key_file: Option<PathBuf>,
     /// The sealing ring, newest first.
     pub seal_keys: Vec<SecretSlice<u8>>,
-    /// Ed25519 keys in PKCS#8, newest first.
-    pub signing_keys: Vec<SecretSlice<u8>>,
 }
 
 /// Why there are no keys.
@@ -89,15 +85,11 @@ impl Keys {
             Some(keys) => keys.clone(),
             None => vec![seal_key(folder, settings.store)?],
         };
-        let signing_keys = match &settings.signing_keys {
-            Some(keys) => keys.clone(),
-            None => vec![signing_key(folder)?],
-        };
         let (admin_key, admin_key_file) = match &settings.admin_key {
             Some(key) => (key.clone(), settings.admin_key_file.clone()),
             None => admin_key(folder)?,
         };
-        Ok(Self { admin_key, admin_key_file, seal_keys, signing_keys })
+        Ok(Self { admin_key, admin_key_file, seal_keys })
     }
 
     /// The sealing ring.
@@ -119,17 +111,6 @@ fn seal_key(folder: &Path, store: StoreKind) -> Result<SecretSlice<u8>, NoKeys> 
     })?;
     let bytes = decoded(&text).filter(|bytes| bytes.expose_secret().len() == KEY_BYTES);
     bytes.ok_or(NoKeys::Unreadable(key))
-}
-
-fn signing_key(folder: &Path) -> Result<SecretSlice<u8>, NoKeys> {
-    let key = folder.join(SIGNING_KEY_FILE);
-    let text = find_or_make(&key, || {
-        let pair = Ed25519KeyPair::generate_pkcs8(&rand::SystemRandom::new());
-        Ok(STANDARD.encode(pair.map_err(|_unspecified| NoKeys::NoRandom)?.as_ref()))
-    })?;
-    let is_key =
-        |bytes: &SecretSlice<u8>| Ed25519KeyPair::from_pkcs8(bytes.expose_secret()).is_ok();
-    decoded(&text).filter(is_key).ok_or(NoKeys::Unreadable(key))
 }
 
 fn admin_key(folder: &Path) -> Result<(SecretString, Option<PathBuf>), NoKeys> {

@@ -2,6 +2,8 @@
 //! others.
 
 pub mod first_start;
+mod linked;
+mod listener;
 pub mod shutdown;
 
 use std::fs::DirBuilder;
@@ -30,15 +32,18 @@ use tracing_actix_web::TracingLogger;
 
 use crate::app::first_start::Keys as StartKeys;
 use crate::app::first_start::NoKeys;
+use crate::app::linked::Linked;
+use crate::app::listener::connections;
+use crate::app::listener::listen;
+use crate::app::listener::local_urls;
 use crate::app::shutdown::Stop;
 use crate::auth::api_key::KeyDoor;
+use crate::auth::connector_token::BadSigningKey;
 use crate::auth::rates::Rates;
-use crate::auth::twilio_request::TwilioDoor;
 use crate::config::Settings;
 use crate::config::StoreKind;
 use crate::domain::api_key::KeyHash;
 use crate::domain::clock::Clock;
-use crate::domain::public_url::PublicUrl;
 use crate::http::access::AccessLog;
 use crate::http::connection::COARSE_CLOCK;
 use crate::http::connection::Watched;
@@ -49,9 +54,12 @@ use crate::http::load::Bound;
 use crate::http::load::Load;
 use crate::http::routes;
 use crate::http::span::RootSpan;
+use crate::service::connectors::Connectors;
 use crate::service::handoffs::Handoffs;
+use crate::service::handoffs::Kept;
 use crate::service::handoffs::Limits;
 use crate::service::keys::Keys;
+use crate::store::connector::StoredConnector;
 use crate::store::embedded::Embedded;
 use crate::store::kv::Kv;
 use crate::store::kv::StoreError;
@@ -64,19 +72,16 @@ use crate::store::watch::Watchers;
 use crate::telemetry::logging::Seldom;
 use crate::telemetry::logging::Sink;
 use crate::telemetry::metrics::Metrics;
+use crate::twilio::rest::RestError;
 
 use secrecy::ExposeSecret;
 
 /// The embedded store's file in the data directory.
 pub const STORE_FILE: &str = "baton.redb";
-// Files that are not connections: the store, the log, the listener; and each worker's own.
-const FILES_KEPT_BACK: u64 = 64;
-const FILES_A_WORKER: u64 = 8;
 // An explanation costs milliseconds at most; that there was no signature at all costs nothing, and must
 // not leave the others unexplained. Five lines together.
 const EXPLAINED_A_SECOND: usize = 3;
 const MENTIONED_A_SECOND: usize = 2;
-const BACKLOG: i32 = 2048;
 // Memory for keys in use; a key takes a kilobyte.
 const KEYS_L1_BYTES: u64 = 8 << 20;
 const ALIASES_L1_BYTES: u64 = 8 << 20;
@@ -98,6 +103,14 @@ pub enum StartError {
     /// Its keys cannot be had.
     #[error(transparent)]
     Keys(#[from] NoKeys),
+    /// Its signing keys are none.
+    #[error("BATON_SIGNING_KEYS: {0}")]
+    SigningKeys(#[source] BadSigningKey),
+    /// There is no client to ask Twilio with.
+    #[error(
+        "cannot make a client for Twilio's REST API: {0}. Are there CA certificates on this system?"
+    )]
+    Rest(#[from] RestError),
     /// The store does not open.
     #[error("cannot open the store: {0}")]
     Store(#[from] StoreError),
@@ -112,6 +125,7 @@ pub struct App {
     readiness: Data<Readiness>,
     handoffs: Data<Handoffs>,
     keys: Data<Keys>,
+    connectors: Data<Connectors>,
     watchers: Arc<Watchers>,
     metrics: Arc<Metrics>,
     start_keys: StartKeys,
@@ -148,13 +162,14 @@ impl App {
         };
         let keys = Records::<StoredKey>::new(store.clone(), KEYS_L1_BYTES, metrics.look_ups("key"));
         let keys = Arc::new(keys);
+        let linked = Linked::new(&settings, &store, local_urls(&listener), &metrics)?;
         let (requests, misses) = (settings.rate_requests, settings.rate_misses);
         let rates = Arc::new(Rates::new(requests, misses, clock.clone()));
         let admin = KeyHash::of(start_keys.admin_key.expose_secret());
         let edge = Edge {
             limits: settings.edge.clone(),
-            keys: KeyDoor::new(Arc::clone(&keys), admin, clock.clone()),
-            twilio: TwilioDoor::new(&settings.twilio, local_urls(&listener)),
+            doors: linked.doors(KeyDoor::new(Arc::clone(&keys), admin, clock.clone()), &seal)?,
+            twilio: Arc::clone(&linked.twilio),
             explained: Seldom::new(EXPLAINED_A_SECOND, clock.clone()),
             mentioned: Seldom::new(MENTIONED_A_SECOND, clock.clone()),
             metrics: Arc::clone(&metrics),
@@ -167,7 +182,9 @@ impl App {
             },
             rates: Arc::clone(&rates),
         };
-        let handoffs = handoffs(&settings, store, &metrics, rates);
+        let stored = Arc::clone(&linked.stored);
+        let connectors = linked.use_cases(&settings)?;
+        let handoffs = handoffs(&settings, store, stored, &metrics, rates);
         if settings.twilio.verifies() && settings.twilio.public_urls.is_empty() {
             let url = edge.twilio.public_url();
             tracing::warn!(
@@ -181,6 +198,7 @@ impl App {
             readiness: Data::new(Readiness { draining: AtomicBool::new(false), store: kv }),
             handoffs: Data::new(handoffs),
             keys: Data::new(Keys::new(keys, clock)),
+            connectors: Data::new(connectors),
             watchers,
             metrics,
             start_keys,
@@ -204,8 +222,10 @@ impl App {
         let readiness = self.readiness.clone();
         let drain = self.settings.drain;
         let watchers = Arc::clone(&self.watchers);
+        let (connectors, every) = (self.connectors.clone(), self.settings.twilio.retry);
         let server = self.serve()?;
         let handle = server.handle();
+        let confirming = actix_web::rt::spawn(async move { connectors.confirm_links(every).await });
         let stopping = async {
             let at_once = stop.asked().await;
             readiness.draining.store(true, Ordering::Release);
@@ -224,6 +244,7 @@ impl App {
             outcome = &mut server => outcome,
             () = stopping => server.await,
         };
+        confirming.abort();
         let store = Arc::clone(&readiness.store);
         let closed = tokio::task::spawn_blocking(move || store.close()).await;
         tracing::info!("stopped; everything acknowledged is stored");
@@ -240,13 +261,14 @@ impl App {
             .shutdown_timeout(FINISH.as_secs())
             .disable_signals();
         let shutdown = builder.graceful_shutdown_signal();
-        let Self { listener, edge, readiness, handoffs, keys, metrics, .. } = self;
+        let Self { listener, edge, readiness, handoffs, keys, connectors, metrics, .. } = self;
         let server = builder.listen("baton", listener, move || {
             let app = actix_web::App::new()
                 .app_data(edge.clone())
                 .app_data(readiness.clone())
                 .app_data(handoffs.clone())
                 .app_data(keys.clone())
+                .app_data(connectors.clone())
                 .configure(routes::mount)
                 .wrap(from_fn(edge::around))
                 .wrap(TracingLogger::<RootSpan>::new());
@@ -282,15 +304,13 @@ impl App {
     }
 }
 
-/// What a server that listens to this machine alone calls itself, as long as nobody says where Twilio
-/// reaches it. (One that listens to others does not start with secrets of Twilio and no public URL.)
-fn local_urls(listener: &TcpListener) -> Vec<PublicUrl> {
-    let Ok(address) = listener.local_addr() else { return Vec::new() };
-    let urls = [format!("http://{address}"), format!("http://localhost:{}", address.port())];
-    urls.iter().filter_map(|url| url.parse().ok()).collect()
-}
-
-fn handoffs(settings: &Settings, store: Store, metrics: &Metrics, rates: Arc<Rates>) -> Handoffs {
+fn handoffs(
+    settings: &Settings,
+    store: Store,
+    connectors: Arc<Records<StoredConnector>>,
+    metrics: &Metrics,
+    rates: Arc<Rates>,
+) -> Handoffs {
     let clock = store.clock.clone();
     let of_aliases = metrics.look_ups("aliases");
     let aliases = Arc::new(Records::new(store.clone(), ALIASES_L1_BYTES, of_aliases));
@@ -299,7 +319,8 @@ fn handoffs(settings: &Settings, store: Store, metrics: &Metrics, rates: Arc<Rat
         default_ttl_seconds: settings.default_ttl_seconds,
         max_data_bytes: settings.edge.max_body_bytes,
     };
-    Handoffs::new(Arc::new(records), aliases, rates, clock, limits)
+    let kept = Kept { records: Arc::new(records), aliases, connectors };
+    Handoffs::new(kept, rates, clock, limits)
 }
 
 fn open_store(
@@ -315,30 +336,6 @@ fn open_store(
             Arc::new(Embedded::open(&file, clock.clone(), metrics.store.clone())?)
         }
     })
-}
-
-fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let listener = TcpListener::bind(address).map_err(|why| StartError::Listen(address, why))?;
-    // std's own queue of 128 is soon full when a proxy's clients all come back at once.
-    rustix::net::listen(&listener, BACKLOG)
-        .map_err(|why| StartError::Listen(address, why.into()))?;
-    listener.set_nonblocking(true).map_err(|why| StartError::Listen(address, why))?;
-    Ok(listener)
-}
-
-/// As many connections as are wanted and as the limit on open files allows, once raised as far as
-/// it goes.
-fn connections(limits: &crate::config::Edge) -> usize {
-    use rustix::process::Resource::Nofile;
-    let mut files = rustix::process::getrlimit(Nofile);
-    files.current = files.maximum;
-    // A limit that cannot be raised is the limit.
-    let _ = rustix::process::setrlimit(Nofile, files);
-    let allowed = rustix::process::getrlimit(Nofile).current.unwrap_or(u64::MAX);
-    let workers = u64::try_from(limits.workers).unwrap_or(u64::MAX);
-    let kept_back = FILES_KEPT_BACK.saturating_add(workers.saturating_mul(FILES_A_WORKER));
-    let spare = allowed.saturating_sub(kept_back).max(1);
-    limits.max_connections.min(usize::try_from(spare).unwrap_or(usize::MAX))
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {

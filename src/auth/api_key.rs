@@ -9,7 +9,6 @@ use crate::domain::api_key::KeyHash;
 use crate::domain::api_key::claimed_id;
 use crate::domain::clock::Clock;
 use crate::domain::clock::Timestamp;
-use crate::domain::principal::Credential;
 use crate::domain::principal::Principal;
 use crate::store::kv::StoreError;
 use crate::store::names;
@@ -48,12 +47,17 @@ impl KeyDoor {
     /// Whether a credential that was admitted still is: asked after a wait, for it may have been
     /// revoked meanwhile, or have expired.
     pub async fn is_good(&self, principal: &Principal) -> Result<bool, StoreError> {
-        if principal.credential != Credential::Key || principal.name == self.admin_principal.name {
+        if principal.name == self.admin_principal.name {
             return Ok(true);
         }
         let stored = self.keys.get(&names::api_key(&principal.name)).await?.live();
         let end = stored.map(|stored| stored.principal.expires_at.unwrap_or(Timestamp::NEVER));
         Ok(end.is_some_and(|end| end > self.clock.now()))
+    }
+
+    /// Whether `text` is the admin key.
+    pub fn is_admin(&self, text: &str) -> bool {
+        KeyHash::of(text).matches(&self.admin)
     }
 
     /// Who presents `text`. A revoked key stops opening with the answer to its revocation; on the

@@ -2,5 +2,8 @@
 //! how fast a credential may ask.
 
 pub mod api_key;
+pub mod call_token;
+pub mod connector_token;
+pub mod doors;
 pub mod rates;
 pub mod twilio_request;

@@ -24,7 +24,8 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Sends a request and answers its JSON; a refusal is a failure in the server's own words.
+    /// Sends a request with the key and answers its JSON; a refusal is a failure in the server's own
+    /// words.
     pub(super) fn ask(
         &self,
         method: Method,
@@ -32,17 +33,38 @@ impl Server {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
-        let key = self.key()?;
+        self.ask_as(("x-api-key", &self.key()?), (method, path), query, body)
+    }
+
+    /// The same with a Connector Token in the place of the key.
+    pub(super) fn ask_with_token(
+        &self,
+        token: &str,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
+        let bearer = format!("Bearer {}", token.trim());
+        self.ask_as(("authorization", &bearer), (method, path), &[], body)
+    }
+
+    fn ask_as(
+        &self,
+        (header, credential): (&str, &str),
+        (method, path): (Method, &str),
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
         let url = format!("{}{path}", self.url.trim_end_matches('/'));
         actix_web::rt::System::new().block_on(async {
             let client = outbound::client(LIMIT).map_err(|why| Failure::Failed(why.to_string()))?;
-            let mut request = client.request(method, &url).header("x-api-key", key).query(query);
+            let mut request = client.request(method, &url).header(header, credential).query(query);
             if let Some(body) = body {
                 request = request.json(body);
             }
             let unreachable = |why: reqwest::Error| {
                 if why.is_builder() {
-                    let what = "BATON_URL or the API key cannot be sent: not a URL, or characters that no header takes";
+                    let what = "BATON_URL or the credential cannot be sent: not a URL, or characters that no header takes";
                     return Failure::Usage(what.to_owned());
                 }
                 Failure::Failed(format!(

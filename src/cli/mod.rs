@@ -2,6 +2,7 @@
 //! exit 0 is done, 1 failed, 64 asked for wrongly.
 
 mod client;
+mod connector;
 mod key;
 mod recipe;
 mod serve;
@@ -35,6 +36,8 @@ enum Command {
     Serve(Box<Raw>),
     /// Make, list and revoke API keys of a running server
     Key(key::Args),
+    /// Make connectors on a running server, link them to Twilio, find out what is wrong with them
+    Connector(Box<connector::Args>),
     /// Make and check Twilio's request signatures, and find out why one is refused
     Sign(sign::Args),
     /// Write out things to copy into a Twilio account
@@ -63,6 +66,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Serve(raw) => serve::run(&raw),
         Command::Key(args) => key::run(args),
+        Command::Connector(args) => connector::run(*args),
         Command::Sign(args) => sign::run(args),
         Command::Recipe(args) => recipe::run(args),
     };

@@ -140,6 +140,8 @@ impl Settings {
         let given = Given {
             listen,
             public_url: raw.public_url.as_deref().unwrap_or_default(),
+            api_url: raw.twilio_api_url.trim(),
+            retry: faults.number("BATON_TWILIO_RETRY_SECONDS", &raw.twilio_retry_seconds, 1, 3600),
             auth_tokens: secrets.auth_tokens,
             shared_keys: secrets.shared_keys,
         };

@@ -19,6 +19,17 @@ pub struct Raw {
     /// Where Twilio reaches this server, such as `https://voice.example.com`; several by blanks
     #[arg(long, env = "BATON_PUBLIC_URL")]
     pub public_url: Option<String>,
+    /// Twilio's REST API, where links are confirmed; another one is asked for every region
+    #[arg(long, env = "BATON_TWILIO_API_URL", default_value = "https://api.twilio.com")]
+    pub twilio_api_url: String,
+    /// Seconds until Twilio is asked again about links that it has not confirmed
+    #[arg(
+        long,
+        env = "BATON_TWILIO_RETRY_SECONDS",
+        default_value = "30",
+        allow_hyphen_values = true
+    )]
+    pub twilio_retry_seconds: String,
     /// Directory of the embedded store and of the keys that Baton makes itself
     #[arg(long, env = "BATON_DATA_DIR", default_value = "./baton-data")]
     pub data_dir: String,

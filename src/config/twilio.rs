@@ -1,6 +1,7 @@
 //! Reads what Baton knows of Twilio: where Twilio reaches it, and the secrets Twilio signs with.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use secrecy::SecretString;
@@ -19,6 +20,12 @@ pub struct Twilio {
     pub auth_tokens: Vec<(AccountSid, Vec<SecretString>)>,
     /// Webhook SharedKeys.
     pub shared_keys: Vec<SharedKey>,
+    /// Where its REST API is.
+    pub api_url: String,
+    /// After how long it is asked again about links that it has not confirmed.
+    pub retry: Duration,
+    /// Nobody but this machine reaches Baton.
+    pub is_local: bool,
 }
 
 /// A webhook SharedKey, for one algorithm.
@@ -38,6 +45,8 @@ pub struct SharedKey {
 pub(super) struct Given<'r> {
     pub(super) listen: Option<SocketAddr>,
     pub(super) public_url: &'r str,
+    pub(super) api_url: &'r str,
+    pub(super) retry: Option<u64>,
     pub(super) auth_tokens: Option<SecretString>,
     pub(super) shared_keys: Option<SecretString>,
 }
@@ -70,8 +79,20 @@ impl Twilio {
                     .to_owned(),
             );
         }
-        let read = Self { public_urls, auth_tokens: tokens, shared_keys };
+        // A host of Twilio's own, or a stand-in on this machine: credentials travel there.
+        let is_plain = given.api_url.starts_with("http://127.0.0.1:");
+        if !is_plain && !given.api_url.starts_with("https://") {
+            faults.0.push("BATON_TWILIO_API_URL must be an https:// URL".to_owned());
+        }
         let is_local = given.listen.is_none_or(|listen| listen.ip().is_loopback());
+        let read = Self {
+            public_urls,
+            auth_tokens: tokens,
+            shared_keys,
+            api_url: given.api_url.trim_end_matches('/').to_owned(),
+            retry: Duration::from_secs(given.retry.unwrap_or_default()),
+            is_local,
+        };
         if read.verifies() && given.public_url.trim().is_empty() && !is_local {
             faults.0.push(
                 "BATON_PUBLIC_URL must say where Twilio reaches Baton, such as https://voice.example.com: Twilio signs that URL, and no header of a request is believed in its place"
@@ -129,6 +150,8 @@ mod tests {
         let given = Given {
             listen: Some(listen.parse().unwrap()),
             public_url: url,
+            api_url: "https://api.twilio.com",
+            retry: Some(30),
             auth_tokens: secret(tokens),
             shared_keys: secret(keys),
         };

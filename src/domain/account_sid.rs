@@ -4,10 +4,13 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::Deserialize;
+use serde::Serialize;
 use thiserror::Error;
 
 /// A Twilio account or subaccount: `AC` and 32 hex digits, as Twilio spells it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct AccountSid(Arc<str>);
 
 /// The text is no account SID.
@@ -29,6 +32,20 @@ impl FromStr for AccountSid {
         let hex = text.strip_prefix("AC").ok_or(BadAccountSid)?;
         let well_formed = hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_hexdigit());
         if well_formed { Ok(Self(text.into())) } else { Err(BadAccountSid) }
+    }
+}
+
+impl TryFrom<String> for AccountSid {
+    type Error = BadAccountSid;
+
+    fn try_from(text: String) -> Result<Self, BadAccountSid> {
+        text.parse()
+    }
+}
+
+impl From<AccountSid> for String {
+    fn from(sid: AccountSid) -> Self {
+        sid.0.as_ref().to_owned()
     }
 }
 

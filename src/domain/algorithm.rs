@@ -2,12 +2,17 @@
 
 use std::fmt;
 
+use serde::Deserialize;
+use serde::Serialize;
+
 /// How a signature is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Algorithm {
     /// HMAC-SHA1: 28 characters of base64.
+    #[serde(rename = "HMAC_SHA1")]
     HmacSha1,
     /// HMAC-SHA256: 44 characters of base64.
+    #[serde(rename = "HMAC_SHA256")]
     HmacSha256,
 }
 

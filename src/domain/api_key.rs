@@ -9,7 +9,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use aws_lc_rs::digest;
-use aws_lc_rs::rand;
 use secrecy::ExposeSecret;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -25,11 +24,13 @@ use crate::domain::principal::Projects;
 use crate::domain::principal::Reach;
 use crate::domain::principal::ReadDefaults;
 use crate::domain::principal::Scope;
+use crate::domain::random::ALPHABET;
+use crate::domain::random::NoRandom;
+use crate::domain::random::random_text;
 
 /// How every key begins.
 pub const PREFIX: &str = "btk_";
 
-const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const ID_CHARACTERS: usize = 10;
 // 62^43 > 2^256.
 const SECRET_CHARACTERS: usize = 43;
@@ -52,11 +53,6 @@ pub struct ApiKey {
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("is not a key of the form btk_<id>_<secret>_<checksum>")]
 pub struct BadApiKey;
-
-/// The random source failed; nothing was made.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("the system's random source failed")]
-pub struct NoRandom;
 
 impl KeyId {
     /// The id as text.
@@ -193,24 +189,9 @@ impl KeyRecord {
             scopes: self.scopes.clone(),
             expires_at: self.expires_at.map(Timestamp::from_micros),
             read_defaults: self.read_defaults,
+            acting: None,
         }
     }
-}
-
-/// `length` characters, each of them equally likely.
-fn random_text(length: usize) -> Result<String, NoRandom> {
-    let mut text = String::with_capacity(length);
-    let mut bytes = [0_u8; 64];
-    while text.len() < length {
-        rand::fill(&mut bytes).map_err(|_unspecified| NoRandom)?;
-        // 248 = 4 × 62: larger bytes would favour the first letters.
-        for byte in bytes.iter().filter(|b| **b < 248) {
-            if let (true, Some(c)) = (text.len() < length, ALPHABET.get(usize::from(byte % 62))) {
-                text.push(char::from(*c));
-            }
-        }
-    }
-    Ok(text)
 }
 
 /// Six characters of the SHA-256 of everything before them.

@@ -10,6 +10,8 @@ use serde_json::value::RawValue;
 use crate::domain::account::AccountId;
 use crate::domain::account::ProjectId;
 use crate::domain::clock::Timestamp;
+use crate::domain::connector::ConnectorId;
+use crate::domain::connector::environment::ClientEnv;
 use crate::domain::handoff_id::HandoffId;
 
 /// What became of the call, as the agent tells it.
@@ -72,6 +74,12 @@ pub struct Heading {
     pub status: Status,
     /// How long it lives after each write, in seconds.
     pub ttl_seconds: u32,
+    /// The connector whose agent wrote it, if one did.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub connector: Option<ConnectorId>,
+    /// That connector's environment.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub client_env: Option<ClientEnv>,
 }
 
 /// The context of one call as it is kept.
@@ -123,11 +131,14 @@ impl Handoff {
         Timestamp::from_micros(self.revision)
     }
 
-    /// Whether a write of this content would change nothing: same bytes, `shared_id` and status.
+    /// Whether a write of this content would change nothing: same bytes, `shared_id`, status and
+    /// connector.
     pub fn holds(&self, heading: &Heading, data: &str) -> bool {
         self.data() == data.as_bytes()
             && self.heading.shared_id == heading.shared_id
             && self.heading.status == heading.status
+            && self.heading.connector == heading.connector
+            && self.heading.client_env == heading.client_env
     }
 }
 
@@ -189,6 +200,8 @@ mod tests {
             shared_id: shared_id.map(|id| id.parse().unwrap()),
             status: Status::Ready,
             ttl_seconds: 60,
+            connector: None,
+            client_env: None,
         };
         Handoff::new(heading, data, 7, Timestamp::NEVER)
     }

@@ -6,6 +6,11 @@ use serde::Serialize;
 use crate::domain::account::AccountId;
 use crate::domain::account::ProjectId;
 use crate::domain::clock::Timestamp;
+use crate::domain::connector::ConnectorId;
+use crate::domain::connector::TokenId;
+use crate::domain::connector::environment::ClientEnv;
+use crate::domain::handoff::Heading;
+use crate::domain::handoff_id::HandoffId;
 
 /// One thing a credential may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,12 +115,36 @@ pub enum Reach {
 }
 
 /// By what it was proved who is asking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credential {
     /// A key; it may be revoked, and what it asks for and misses is counted.
     Key,
     /// Twilio's signature: the ids are those of calls, not guesses, and tokens end with the process.
     TwilioSignature,
+    /// A Connector Token; it may be replaced, and its connector deleted.
+    ConnectorToken(TokenId),
+    /// A call token; its connector may be deleted.
+    CallToken,
+}
+
+/// The connector that a credential acts for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acting {
+    /// Which.
+    pub connector: ConnectorId,
+    /// Its environment: handoffs of others are out of reach.
+    pub environment: ClientEnv,
+    /// The one call whose handoff is in reach, if it is one.
+    pub call: Option<HandoffId>,
+}
+
+/// Why a handoff of the same account is out of a credential's reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutOfReach {
+    /// It is another project's.
+    Project,
+    /// It is another environment's.
+    Environment,
 }
 
 /// Who is asking.
@@ -123,8 +152,8 @@ pub enum Credential {
 pub struct Principal {
     /// By what it was proved.
     pub credential: Credential,
-    /// What stands in logs for this credential: a key's id, `admin`, or a Twilio account's SID. Never
-    /// a secret.
+    /// What stands in logs for this credential: a key's id, `admin`, a Connector ID, or a Twilio
+    /// account's SID. Never a secret.
     pub name: String,
     /// The accounts it acts for.
     pub reach: Reach,
@@ -136,6 +165,8 @@ pub struct Principal {
     pub expires_at: Option<Timestamp>,
     /// How its reads behave by default.
     pub read_defaults: ReadDefaults,
+    /// The connector it acts for, if it acts for one.
+    pub acting: Option<Acting>,
 }
 
 impl Principal {
@@ -149,7 +180,32 @@ impl Principal {
             scopes: Scope::ALL.to_vec(),
             expires_at: None,
             read_defaults: ReadDefaults::default(),
+            acting: None,
         }
+    }
+
+    /// Whether a handoff of its account is in its reach. One that was written without a connector is of
+    /// no environment, and so in reach of all.
+    pub fn reaches(&self, heading: &Heading) -> Result<(), OutOfReach> {
+        if !self.projects.include(&heading.project) {
+            return Err(OutOfReach::Project);
+        }
+        let own = self.acting.as_ref().map(|acting| acting.environment);
+        match (own, heading.client_env) {
+            (Some(own), Some(env)) if own != env => Err(OutOfReach::Environment),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it may ask for what is kept under `id`: a call token asks for its own call alone.
+    pub fn may_name(&self, id: &HandoffId) -> bool {
+        let call = self.acting.as_ref().and_then(|acting| acting.call.as_ref());
+        call.is_none_or(|call| call == id)
+    }
+
+    /// Whether it is held to one call.
+    pub fn is_of_one_call(&self) -> bool {
+        self.acting.as_ref().is_some_and(|acting| acting.call.is_some())
     }
 
     /// Whether it holds `scope`.

@@ -27,7 +27,7 @@ pub(super) async fn add(
     body: Body,
     handoffs: Data<Handoffs>,
 ) -> Result<HttpResponse, ApiError> {
-    params.only(&["id", "shared_id", "account_id", "project_id"])?;
+    params.only(&["id", "shared_id", "account_id", "project_id", "client_env"])?;
     let ask = params.ask_for_one()?;
     let members = Members::of_body(&body.0)?;
     members.only(&["aliases"])?;

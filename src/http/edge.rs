@@ -31,7 +31,7 @@ use actix_web::web::Data;
 use tokio::time::Instant;
 use tracing_actix_web::RequestId;
 
-use crate::auth::api_key::KeyDoor;
+use crate::auth::doors::Doors;
 use crate::auth::rates::Rates;
 use crate::auth::twilio_request::TwilioDoor;
 use crate::config;
@@ -64,9 +64,9 @@ pub struct Edge {
     /// Limits.
     pub limits: config::Edge,
     /// The door for keys.
-    pub keys: KeyDoor,
+    pub doors: Doors,
     /// The door for Twilio.
-    pub twilio: TwilioDoor,
+    pub twilio: Arc<TwilioDoor>,
     /// How often a refused signature is explained.
     pub explained: Seldom,
     /// How often it is told that there was none to check.

@@ -50,6 +50,10 @@ codes! {
     InvalidKey = "INVALID_KEY", UNAUTHORIZED, "Unauthorized";
     /// A key whose time is over.
     KeyExpired = "KEY_EXPIRED", UNAUTHORIZED, "Unauthorized";
+    /// A Connector Token or call token that opens nothing.
+    InvalidToken = "INVALID_TOKEN", UNAUTHORIZED, "Unauthorized";
+    /// A token whose time is over.
+    TokenExpired = "TOKEN_EXPIRED", UNAUTHORIZED, "Unauthorized";
     /// `X-Twilio-Signature` is not the request's, and there is no key beside it.
     InvalidSignature = "INVALID_SIGNATURE", UNAUTHORIZED, "Unauthorized";
     /// A webhook without a signature, or with one that is not the request's.
@@ -64,6 +68,16 @@ codes! {
     AccountNotAllowed = "ACCOUNT_NOT_ALLOWED", FORBIDDEN, "Forbidden";
     /// A project that the credential does not reach.
     ProjectNotAllowed = "PROJECT_NOT_ALLOWED", FORBIDDEN, "Forbidden";
+    /// Another environment than the token's.
+    EnvironmentNotAllowed = "ENVIRONMENT_NOT_ALLOWED", FORBIDDEN, "Forbidden";
+    /// Another connector than the token's.
+    ConnectorNotAllowed = "CONNECTOR_NOT_ALLOWED", FORBIDDEN, "Forbidden";
+    /// Another call than the call token's.
+    CallNotAllowed = "CALL_NOT_ALLOWED", FORBIDDEN, "Forbidden";
+    /// A handoff that only its connector's tokens write.
+    CallTokenOnly = "CALL_TOKEN_ONLY", FORBIDDEN, "Forbidden";
+    /// A link that a token may not make.
+    LinkedBefore = "LINKED_BEFORE", FORBIDDEN, "Forbidden";
     /// A key that would hold more than its maker.
     GrantTooWide = "GRANT_TOO_WIDE", FORBIDDEN, "Forbidden";
     /// No `id`.
@@ -86,6 +100,8 @@ codes! {
     DuplicateKey = "DUPLICATE_KEY", UNPROCESSABLE_ENTITY, "Unprocessable Entity";
     /// Nested too deep.
     TooDeep = "TOO_DEEP", UNPROCESSABLE_ENTITY, "Unprocessable Entity";
+    /// Twilio says that the credentials are not the account's.
+    LinkRefused = "LINK_REFUSED", UNPROCESSABLE_ENTITY, "Unprocessable Entity";
     /// More aliases than a handoff may have.
     TooManyAliases = "TOO_MANY_ALIASES", UNPROCESSABLE_ENTITY, "Unprocessable Entity";
     /// The body is too large.
@@ -102,6 +118,12 @@ codes! {
     HandoffErased = "HANDOFF_ERASED", NOT_FOUND, "Not Found";
     /// Another project of the account holds the handoff.
     HandoffInOtherProject = "HANDOFF_IN_OTHER_PROJECT", NOT_FOUND, "Not Found";
+    /// Another environment of the project holds the handoff.
+    HandoffInOtherEnvironment = "HANDOFF_IN_OTHER_ENVIRONMENT", NOT_FOUND, "Not Found";
+    /// No such connector.
+    ConnectorNotFound = "CONNECTOR_NOT_FOUND", NOT_FOUND, "Not Found";
+    /// The connector has no link.
+    LinkNotFound = "LINK_NOT_FOUND", NOT_FOUND, "Not Found";
     /// No such key.
     KeyNotFound = "KEY_NOT_FOUND", NOT_FOUND, "Not Found";
     /// No such path.
@@ -110,6 +132,12 @@ codes! {
     MethodNotAllowed = "METHOD_NOT_ALLOWED", METHOD_NOT_ALLOWED, "Method Not Allowed";
     /// A write under an id that another project holds.
     HeldByOtherProject = "HELD_BY_OTHER_PROJECT", CONFLICT, "Conflict";
+    /// A write under an id that another environment holds.
+    HeldByOtherEnvironment = "HELD_BY_OTHER_ENVIRONMENT", CONFLICT, "Conflict";
+    /// The name of another connector.
+    ConnectorExists = "CONNECTOR_EXISTS", CONFLICT, "Conflict";
+    /// Nobody said where Twilio reaches this server.
+    PublicUrlMissing = "PUBLIC_URL_MISSING", CONFLICT, "Conflict";
     /// An alias that another handoff answers to.
     AliasTaken = "ALIAS_TAKEN", CONFLICT, "Conflict";
     /// `If-Match` or `If-None-Match` does not hold.

@@ -13,6 +13,7 @@ use actix_web::web;
 
 use crate::domain::account::AccountId;
 use crate::domain::account::ProjectId;
+use crate::domain::connector::ConnectorId;
 use crate::domain::handoff_id::HandoffId;
 use crate::domain::principal::Principal;
 use crate::http::error::ApiError;
@@ -43,6 +44,7 @@ pub(super) struct Params {
     pairs: Vec<(String, String)>,
     account: Option<String>,
     project: Option<String>,
+    connector: Option<String>,
     state: Option<Rc<RequestState>>,
 }
 
@@ -55,9 +57,10 @@ impl FromRequest for Params {
         let path = request.match_info();
         let of_path = |name| path.get(name).map(str::to_owned);
         let (account, project) = (of_path("account_id"), of_path("project_id"));
+        let connector = of_path("connector_id");
         let state = RequestState::of(request);
         ready(match pairs {
-            Ok(pairs) => Ok(Self { pairs: pairs.into_inner(), account, project, state }),
+            Ok(pairs) => Ok(Self { pairs: pairs.into_inner(), account, project, connector, state }),
             Err(_) => {
                 Err(ApiError::new(Code::InvalidParameter, "The query is not of the form a=b&c=d"))
             }
@@ -115,7 +118,8 @@ impl Params {
             // Set once: a request is about one handoff.
             let _ = state.subject.set(id.clone());
         }
-        Ok(Ask { account: self.account()?, project: self.project()?, by })
+        let client_env = self.read("client_env")?;
+        Ok(Ask { account: self.account()?, project: self.project()?, client_env, by })
     }
 
     /// The id it names, if it names one.
@@ -140,6 +144,12 @@ impl Params {
     /// The project it names, in path or query.
     pub(super) fn project(&self) -> Result<Option<ProjectId>, ApiError> {
         self.path_or_query("project_id", self.project.as_deref())
+    }
+
+    /// The connector that the path names.
+    pub(super) fn connector(&self) -> Result<ConnectorId, ApiError> {
+        let text = self.connector.as_deref().unwrap_or_default();
+        text.parse().map_err(|why| wrong_id("connector_id", why))
     }
 
     fn path_or_query<T>(&self, name: &str, in_path: Option<&str>) -> Result<Option<T>, ApiError>
@@ -189,5 +199,13 @@ pub(super) fn missing_id() -> ApiError {
     ApiError::new(
         Code::MissingId,
         "Parameter `id` is missing: the id of the handoff, usually the call's SID, as in ?id=CA…; or give `shared_id`, the other side's id",
+    )
+}
+
+/// No connector is named.
+pub(super) fn missing_connector() -> ApiError {
+    ApiError::new(
+        Code::MissingId,
+        "Parameter `connector_id` is missing: the Connector ID, as in ?connector_id=conn_…",
     )
 }

@@ -11,8 +11,12 @@ use actix_web::http::header::HeaderMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::auth::api_key::KeyDoor;
 use crate::auth::api_key::KeyRefused;
+use crate::auth::call_token;
+use crate::auth::connector_token::TokenRefused;
+use crate::auth::connector_token::is_token;
+use crate::auth::doors::Doors;
+use crate::auth::doors::Refused;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
 use crate::http::edge::Edge;
@@ -27,7 +31,7 @@ use crate::service::error::ServiceError;
 pub enum Door {
     /// Everybody.
     Open,
-    /// Holders of a key.
+    /// Holders of a key or a token.
     Key,
     /// Holders of a key, and on a read also of a read-only key in HTTP Basic, for callers that can
     /// set no header (a Studio widget's `https://key:SECRET@host/…`).
@@ -49,6 +53,7 @@ const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"
 enum Presented {
     Nothing,
     Key(String),
+    Bearer(String),
     Basic(String),
 }
 
@@ -65,8 +70,8 @@ pub async fn admit(
         Door::Operator if is_local(request) && presents_nothing(request) => return Ok(None),
         Door::Webhook => twilio::door::webhook(edge, state, request).await,
         Door::Studio => twilio::door::studio(edge, state, request).await,
-        Door::KeyOrBasic if reads => by_key(true, &edge.keys, request).await,
-        Door::Key | Door::KeyOrBasic | Door::Operator => by_key(false, &edge.keys, request).await,
+        Door::KeyOrBasic if reads => by_key(true, &edge.doors, request).await,
+        Door::Key | Door::KeyOrBasic | Door::Operator => by_key(false, &edge.doors, request).await,
     }
     .map(Some)
 }
@@ -74,10 +79,10 @@ pub async fn admit(
 /// Lets in whoever holds a key.
 pub(super) async fn by_key(
     takes_basic: bool,
-    keys: &KeyDoor,
+    doors: &Doors,
     request: &ServiceRequest,
 ) -> Result<Arc<Principal>, ApiError> {
-    who(takes_basic, keys, request).await.map_err(|refused| {
+    who(takes_basic, doors, request).await.map_err(|refused| {
         if refused.code.status() != StatusCode::UNAUTHORIZED {
             return refused;
         }
@@ -102,15 +107,19 @@ pub fn holds(principal: &Principal, scope: Option<Scope>) -> Result<(), ApiError
 
 async fn who(
     takes_basic: bool,
-    keys: &KeyDoor,
+    doors: &Doors,
     request: &ServiceRequest,
 ) -> Result<Arc<Principal>, ApiError> {
     match presented(request.headers())? {
         Presented::Nothing => Err(missing()),
-        Presented::Key(key) => Ok(keys.admit(&key).await?),
+        Presented::Key(key) => doors.keys.admit(&key).await.map_err(|refused| {
+            let is_token = is_token(&key) || key.starts_with(call_token::PREFIX);
+            if is_token { token_as_key() } else { refused.into() }
+        }),
+        Presented::Bearer(text) => Ok(doors.admit(&text).await?),
         Presented::Basic(_) if !takes_basic => Err(basic_not_here()),
         Presented::Basic(key) => {
-            let principal = keys.admit(&key).await?;
+            let principal = doors.keys.admit(&key).await?;
             let narrow = principal.scopes.iter().all(|scope| *scope == Scope::HandoffRead);
             if narrow { Ok(principal) } else { Err(basic_not_this_key()) }
         }
@@ -143,7 +152,7 @@ fn presented(headers: &HeaderMap) -> Result<Presented, ApiError> {
     }
     match text.split_once(' ') {
         Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => {
-            Ok(Presented::Key(key.trim().to_owned()))
+            Ok(Presented::Bearer(key.trim().to_owned()))
         }
         Some((scheme, pair)) if scheme.eq_ignore_ascii_case("basic") => basic(pair.trim()),
         _ => Err(ApiError::new(
@@ -170,7 +179,7 @@ fn is_local(request: &ServiceRequest) -> bool {
 pub fn missing() -> ApiError {
     ApiError::new(
         Code::MissingCredentials,
-        "Send an API key as `x-api-key: …` or `Authorization: Bearer …`",
+        "Send an API key as `x-api-key: …` or `Authorization: Bearer …`, or a token as `Authorization: Bearer …`",
     )
 }
 
@@ -193,6 +202,35 @@ fn basic_not_this_key() -> ApiError {
     ApiError::new(
         Code::BasicNotAllowed,
         "A key in a URL ends up in exported flows and logs, so Basic takes only keys whose one scope is handoff:read. Make one: `baton key new --scope handoff:read`",
+    )
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Key(refused) => refused.into(),
+            Refused::Token(TokenRefused::Unknown) => unknown_token(),
+            Refused::Token(TokenRefused::Expired) => Self::new(
+                Code::TokenExpired,
+                "This token has expired. A Connector Token is made anew by `baton connector rotate`; a call token ends with its call",
+            ),
+            Refused::Token(TokenRefused::Store(error)) => error.into(),
+        }
+    }
+}
+
+fn token_as_key() -> ApiError {
+    ApiError::new(
+        Code::InvalidKey,
+        "A token is no key: send it as `Authorization: Bearer …`, not as x-api-key",
+    )
+}
+
+/// A token that opens nothing.
+pub fn unknown_token() -> ApiError {
+    ApiError::new(
+        Code::InvalidToken,
+        "This token opens nothing here: cut off by a copy, replaced, another server's, or its connector was deleted. `baton connector rotate` makes another",
     )
 }
 

@@ -12,10 +12,14 @@ use actix_web::web::Data;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use crate::domain::connector::ConnectorId;
+use crate::domain::connector::environment::ClientEnv;
+use crate::domain::connector::exposed::HandoffApi;
 use crate::domain::handoff::Fits;
 use crate::domain::handoff::Handoff;
 use crate::domain::handoff::Status;
 use crate::domain::handoff_id::HandoffId;
+use crate::domain::principal::Credential;
 use crate::http::body::Body;
 use crate::http::body::Members;
 use crate::http::conditional;
@@ -40,6 +44,7 @@ use crate::service::handoffs::MatchedBy;
 use crate::service::handoffs::Patience;
 use crate::service::handoffs::Read;
 use crate::service::handoffs::Stored;
+use crate::store::connector::StoredConnector;
 
 const REVISION: HeaderName = HeaderName::from_static("x-handoff-revision");
 const WRITTEN_AT: HeaderName = HeaderName::from_static("x-handoff-written-at");
@@ -168,8 +173,12 @@ pub(super) async fn find(
         None => Err(ServiceError::TooManyWait),
     };
     let found = handoffs.read(&caller.0, ask, patience, enter).await;
-    if state.waiting_since.get().is_some() && !edge.keys.is_good(&caller.0).await? {
-        return Err(gate::unknown_key().with(header::WWW_AUTHENTICATE, "Bearer"));
+    if state.waiting_since.get().is_some() && !edge.doors.is_good(&caller.0).await? {
+        let refused = match caller.0.credential {
+            Credential::ConnectorToken(_) | Credential::CallToken => gate::unknown_token(),
+            Credential::Key | Credential::TwilioSignature => gate::unknown_key(),
+        };
+        return Err(refused.with(header::WWW_AUTHENTICATE, "Bearer"));
     }
     match found {
         Ok(read) => Ok(Ok(read)),
@@ -228,7 +237,8 @@ pub(super) async fn write(
     body: Body,
     handoffs: Data<Handoffs>,
 ) -> Result<HttpResponse, ApiError> {
-    let write = handoff_write::write(&params, &request, &body)?;
+    let connector = handoffs.connector_of(&caller.0).await?;
+    let write = handoff_write::write(&params, &request, &body, exposing(connector.as_deref()))?;
     Ok(receipt(&handoffs.write(&caller.0, write).await?))
 }
 
@@ -240,8 +250,14 @@ pub(super) async fn patch(
     body: Body,
     handoffs: Data<Handoffs>,
 ) -> Result<HttpResponse, ApiError> {
-    let patch = handoff_write::patch(&params, &request, &body)?;
+    let connector = handoffs.connector_of(&caller.0).await?;
+    let patch = handoff_write::patch(&params, &request, &body, exposing(connector.as_deref()))?;
     Ok(receipt(&handoffs.patch(&caller.0, patch).await?))
+}
+
+/// What a connector exposes of its agent's flat state, if it says.
+fn exposing(connector: Option<&StoredConnector>) -> Option<&HandoffApi> {
+    connector.and_then(|connector| connector.record.settings.handoff_api.as_ref())
 }
 
 /// `DELETE`: erases the handoff.
@@ -251,7 +267,7 @@ pub(super) async fn erase(
     request: HttpRequest,
     handoffs: Data<Handoffs>,
 ) -> Result<HttpResponse, ApiError> {
-    params.only(&["id", "shared_id", "account_id", "project_id"])?;
+    params.only(&["id", "shared_id", "account_id", "project_id", "client_env"])?;
     let ask = params.ask_for_one()?;
     let precondition = conditional::precondition(&request)?;
     handoffs.into_inner().erase(&caller.0, &ask, &precondition).await?;
@@ -271,6 +287,10 @@ struct Receipt<'h> {
     shared_id: Option<&'h str>,
     account_id: &'h str,
     project_id: &'h str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connector_id: Option<&'h ConnectorId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_env: Option<ClientEnv>,
     status: Status,
     revision: u64,
     created: bool,
@@ -290,6 +310,8 @@ impl<'h> Receipt<'h> {
             shared_id: heading.shared_id.as_ref().map(HandoffId::as_str),
             account_id: heading.account.as_str(),
             project_id: heading.project.as_str(),
+            connector_id: heading.connector.as_ref(),
+            client_env: heading.client_env,
             status: heading.status,
             revision: handoff.revision,
             created: *created,

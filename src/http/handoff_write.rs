@@ -2,9 +2,11 @@
 
 use actix_web::HttpRequest;
 use actix_web::http::header;
+use serde_json::value::RawValue;
 
 use crate::config::MAX_TTL_SECONDS;
 use crate::config::MIN_TTL_SECONDS;
+use crate::domain::connector::exposed::HandoffApi;
 use crate::domain::handoff::Status;
 use crate::http::body::Body;
 use crate::http::body::Members;
@@ -21,18 +23,29 @@ use crate::service::handoffs::Patch;
 use crate::service::handoffs::SharedId;
 use crate::service::handoffs::Write;
 
-const QUERY: [&str; 4] = ["id", "shared_id", "account_id", "project_id"];
-const WRITE: [&str; 8] =
-    ["data", "context", "id", "shared_id", "account_id", "project_id", "ttl_seconds", "status"];
+const QUERY: [&str; 5] = ["id", "shared_id", "account_id", "project_id", "client_env"];
+const WRITE: [&str; 9] = [
+    "data",
+    "context",
+    "id",
+    "shared_id",
+    "account_id",
+    "project_id",
+    "client_env",
+    "ttl_seconds",
+    "status",
+];
 const PATCH: [&str; 4] = ["data", "context", "shared_id", "status"];
 const MERGE_PATCH: &[u8] = b"application/merge-patch+json";
 
 /// Reads both forms of a write: `{"data":{…}}` with what goes with it, and `PolyAI`'s own
-/// `{"context":{"state":{"handoff":{…}}}}`.
+/// `{"context":{"state":{"handoff":{…}}}}`; where `exposing` says which keys of a flat state are
+/// exposed, the state is what those are taken from.
 pub(super) fn write(
     params: &Params,
     request: &HttpRequest,
     body: &Body,
+    exposing: Option<&HandoffApi>,
 ) -> Result<Write, ApiError> {
     params.only(&QUERY)?;
     let members = Members::of_body(&body.0)?;
@@ -43,9 +56,15 @@ pub(super) fn write(
             "is missing; send {\"data\":{…}} or {\"context\":{\"state\":{\"handoff\":{…}}}}",
         )
     };
-    let data = data(&members)?.ok_or_else(missing)?;
+    let (data, of_state) = match exposing.zip(members.get("context")) {
+        Some((api, _)) if members.get("data").is_none() => exposed(api, &members)?,
+        _ => (data(&members)?.ok_or_else(missing)?, SharedId::Keep),
+    };
     let id = agreed("id", params.id()?, members.parsed("id")?)?;
-    let shared_id = shared_id(params, &members)?;
+    let shared_id = match shared_id(params, &members)? {
+        SharedId::Keep => of_state,
+        said @ (SharedId::Clear | SharedId::Set(_)) => said,
+    };
     let by = match (id, &shared_id) {
         (Some(id), _) => By::Id(id),
         (None, SharedId::Set(shared_id)) => By::SharedId(shared_id.clone()),
@@ -56,6 +75,7 @@ pub(super) fn write(
         ask: Ask {
             account: agreed("account_id", ask.account, members.parsed("account_id")?)?,
             project: agreed("project_id", ask.project, members.parsed("project_id")?)?,
+            client_env: agreed("client_env", ask.client_env, members.parsed("client_env")?)?,
             by: ask.by,
         },
         shared_id,
@@ -72,6 +92,7 @@ pub(super) fn patch(
     params: &Params,
     request: &HttpRequest,
     body: &Body,
+    exposing: Option<&HandoffApi>,
 ) -> Result<Patch, ApiError> {
     params.only(&QUERY)?;
     let ask = params.ask_for_one()?;
@@ -88,6 +109,12 @@ pub(super) fn patch(
         );
         refused
     })?;
+    if exposing.is_some() && members.get("context").is_some() {
+        return Err(invalid_at(
+            "/context",
+            "cannot be told from a change of single keys: this connector exposes keys of a flat state (handoff_api). Send the whole state with PUT, or what changes as /data",
+        ));
+    }
     let shared_id = if members.has_null("shared_id") {
         SharedId::Clear
     } else {
@@ -136,6 +163,21 @@ fn data(members: &Members<'_>) -> Result<Option<String>, ApiError> {
     };
     check_data(data, pointer)?;
     Ok(Some(data.get().to_owned()))
+}
+
+/// What a connector exposes of a flat state, and the other side's id in it.
+fn exposed(api: &HandoffApi, members: &Members<'_>) -> Result<(String, SharedId), ApiError> {
+    let context = members.object("context", "/context")?;
+    context.object("state", "/context/state")?;
+    let state = context.get("state").map_or("{}", RawValue::get);
+    check_text(state, "/context/state")?;
+    let unreadable = |_| invalid_at("/context/state", "must be an object");
+    let exposed = api.expose(state).map_err(unreadable)?;
+    let read = |text: String| {
+        let why = |why| invalid_at(&format!("/context/state/{}", api.shared_id_key()), why);
+        text.parse().map(SharedId::Set).map_err(why)
+    };
+    Ok((exposed.data, exposed.shared_id.map(read).transpose()?.unwrap_or_default()))
 }
 
 fn shared_id(params: &Params, members: &Members<'_>) -> Result<SharedId, ApiError> {

@@ -8,6 +8,8 @@ use tokio::time::Instant;
 
 use crate::domain::account::AccountId;
 use crate::domain::account::ProjectId;
+use crate::domain::connector::ConnectorId;
+use crate::domain::connector::environment::ClientEnv;
 use crate::domain::handoff::Handoff;
 use crate::domain::handoff::Status;
 use crate::domain::handoff_id::HandoffId;
@@ -29,6 +31,8 @@ struct Shown<'h> {
     id: &'h HandoffId,
     shared_id: Option<&'h HandoffId>,
     project_id: &'h ProjectId,
+    connector_id: Option<&'h ConnectorId>,
+    client_env: Option<ClientEnv>,
     status: Status,
     revision: u64,
     written_at: String,
@@ -50,6 +54,8 @@ impl<'h> Shown<'h> {
             id: &heading.id,
             shared_id: heading.shared_id.as_ref(),
             project_id: &heading.project,
+            connector_id: heading.connector.as_ref(),
+            client_env: heading.client_env,
             status: heading.status,
             revision: handoff.revision,
             written_at: handoff.written_at().to_string(),

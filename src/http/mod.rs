@@ -6,6 +6,7 @@ mod aliases;
 mod body;
 mod conditional;
 pub mod connection;
+mod connectors;
 pub mod edge;
 pub mod error;
 mod extract;

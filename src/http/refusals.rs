@@ -5,12 +5,15 @@ use actix_web::http::header;
 use crate::auth::rates::TooFast;
 use crate::domain::aliases::MAX_ALIASES;
 use crate::domain::handoff_id::HandoffId;
+use crate::http::body::invalid_at;
 use crate::http::error::ApiError;
 use crate::http::error::Code;
 use crate::http::extract::invalid;
+use crate::service::error::ConnectorError;
 use crate::service::error::Miss;
 use crate::service::error::Missing;
 use crate::service::error::ServiceError;
+use crate::service::error::TokenLimit;
 use crate::store::kv::StoreError;
 
 impl From<ServiceError> for ApiError {
@@ -31,6 +34,8 @@ impl From<ServiceError> for ApiError {
                 ),
             ),
             ServiceError::NoHandoff(miss) => miss.into(),
+            ServiceError::Connector(error) => error.into(),
+            ServiceError::Token(limit) => limit.into(),
             ServiceError::HeldByOtherProject => Self::new(
                 Code::HeldByOtherProject,
                 "Another project of this account holds a handoff under this id. Write it with that project's project_id",
@@ -38,12 +43,9 @@ impl From<ServiceError> for ApiError {
             ServiceError::Precondition(found) => precondition_failed(found),
             ServiceError::Contended => Self::new(
                 Code::Overloaded,
-                "Too many writers change this handoff at once; nothing was stored. Try again",
+                "Too many writers change this at once; nothing was stored. Try again",
             ),
-            ServiceError::WholeAccount => Self::new(
-                Code::ProjectNotAllowed,
-                "A whole account is erased only with a key that reaches all its projects. Name a project_id, or use another key",
-            ),
+            ServiceError::WholeAccount => whole_account(),
             ServiceError::AliasTaken(alias) => alias_taken(&alias),
             ServiceError::BadCursor => {
                 invalid("after", "is not a `next` that this listing answered")
@@ -70,12 +72,105 @@ impl From<ServiceError> for ApiError {
                 Self::new(Code::KeyNotFound, "No such key; `GET /v1/keys` lists those there are")
             }
             no_random @ ServiceError::NoRandom => {
-                Self::new(Code::Internal, "The system's random source failed; no key was made")
+                Self::new(Code::Internal, "The system's random source failed; nothing was made")
                     .because(&no_random)
             }
             ServiceError::Store(error) => error.into(),
         }
     }
+}
+
+impl From<TokenLimit> for ApiError {
+    fn from(limit: TokenLimit) -> Self {
+        match limit {
+            TokenLimit::Environment(own) => Self::new(
+                Code::EnvironmentNotAllowed,
+                format!(
+                    "This token is of the environment {own}. Leave client_env out, or use the token of that environment's connector"
+                ),
+            ),
+            TokenLimit::HeldByOtherEnvironment => Self::new(
+                Code::HeldByOtherEnvironment,
+                "Another environment of this project holds a handoff under this id. Write it with the token of that environment's connector",
+            ),
+            TokenLimit::OtherCall => Self::new(
+                Code::CallNotAllowed,
+                "A call token opens the handoff of its own call, by id = that call's SID, and nothing else",
+            ),
+            TokenLimit::OwnTokensOnly => Self::new(
+                Code::CallTokenOnly,
+                "This handoff's connector lets only its own tokens write it (routing.call_token_only). Use the call token, or the Connector Token",
+            ),
+        }
+    }
+}
+
+impl From<ConnectorError> for ApiError {
+    fn from(error: ConnectorError) -> Self {
+        match error {
+            ConnectorError::NotFound => Self::new(
+                Code::ConnectorNotFound,
+                "No such connector; `GET /api/v1/connector` lists those there are",
+            ),
+            ConnectorError::NotNamed => Self::new(
+                Code::MissingId,
+                "The body's member /connector_id is missing: a Connector Token names its connector by itself, a key does not",
+            ),
+            ConnectorError::OtherThanTheTokens => Self::new(
+                Code::ConnectorNotAllowed,
+                "This token is another connector's. Use the one of the connector that the request names",
+            ),
+            ConnectorError::NameTaken(id) => Self::new(
+                Code::ConnectorExists,
+                format!(
+                    "Connector {id} has this name in this environment of the project. Choose another name, or change that one: PATCH /api/v1/connector/{id}; a new token for it: POST /api/v1/connector/{id}/token"
+                ),
+            ),
+            ConnectorError::BadSettings(bad) => {
+                // What serde says is no sentence.
+                let is_sentence = ["must", "is", "has", "names", "takes", "exposes"]
+                    .iter()
+                    .any(|word| bad.why.split(' ').next() == Some(word));
+                let lead = if is_sentence { "" } else { "is wrong: " };
+                let why = format!("{lead}{}", bad.why);
+                if bad.pointer.is_empty() {
+                    return Self::new(Code::InvalidParameter, format!("The body {why}"));
+                }
+                invalid_at(&bad.pointer, why)
+            }
+            ConnectorError::UnusableLink(why) => {
+                Self::new(Code::InvalidParameter, format!("This link would be of no use: {why}"))
+            }
+            ConnectorError::RefusedByTwilio(says) => Self::new(
+                Code::LinkRefused,
+                format!(
+                    "Twilio says: {says}. Nothing was linked. Check that the credentials are those of this account, and of this region"
+                ),
+            ),
+            ConnectorError::LinkedBefore => Self::new(
+                Code::LinkedBefore,
+                "This connector was linked before, to another account or with other secrets. To change that needs a key with connector:manage, and connector_id in the body",
+            ),
+            ConnectorError::NoLink => {
+                Self::new(Code::LinkNotFound, "No Twilio account is linked to this connector")
+            }
+            ConnectorError::NoPublicUrl => Self::new(
+                Code::PublicUrlMissing,
+                "Twilio signs the URL that it asks for, so the server must know it. Start it with BATON_PUBLIC_URL, such as https://voice.example.com, and link again",
+            ),
+            fault @ ConnectorError::Unsigned(_) => {
+                Self::new(Code::Internal, "No token could be made; the server's log says why")
+                    .because(&fault)
+            }
+        }
+    }
+}
+
+fn whole_account() -> ApiError {
+    ApiError::new(
+        Code::ProjectNotAllowed,
+        "A whole account is erased only with a key that reaches all its projects. Name a project_id, or use another key",
+    )
 }
 
 fn alias_taken(alias: &HandoffId) -> ApiError {
@@ -145,6 +240,10 @@ impl From<Miss> for ApiError {
             Missing::InOtherProject => (
                 Code::HandoffInOtherProject,
                 "The handoff belongs to another project of this account than the key reaches or the request names. Use that project's key, and its project_id",
+            ),
+            Missing::InOtherEnvironment => (
+                Code::HandoffInOtherEnvironment,
+                "The handoff belongs to another environment of its project than the token's, or than the request names. Use the token of that environment's connector",
             ),
         };
         let near = miss.near.map(|id| {

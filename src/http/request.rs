@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::domain::handoff_id::HandoffId;
 use crate::domain::principal::Principal;
 use crate::http::load::Permit;
+use crate::store::connector::StoredConnector;
 use crate::twilio::form::Pairs;
 
 /// What a request is waiting for.
@@ -37,6 +38,8 @@ pub struct RequestState {
     /// The parameters of a request of Twilio's, of query and body: those that were verified, or
     /// those that came with a key.
     pub parameters: OnceCell<Pairs>,
+    /// The connector that such a request goes through, if it names one that there is.
+    pub connector: OnceCell<Arc<StoredConnector>>,
     /// Leave to be in flight; given up when it begins to wait.
     pub permit: RefCell<Option<Permit>>,
     /// When its head was there.
@@ -54,6 +57,7 @@ impl RequestState {
             principal: OnceCell::new(),
             subject: OnceCell::new(),
             parameters: OnceCell::new(),
+            connector: OnceCell::new(),
             permit: RefCell::new(None),
             started,
             waiting_since: Cell::new(None),

@@ -11,6 +11,7 @@ use actix_web::web::ServiceConfig;
 
 use crate::domain::principal::Scope;
 use crate::http::aliases;
+use crate::http::connectors;
 use crate::http::error::ApiError;
 use crate::http::error::Code;
 use crate::http::gate::Door;
@@ -49,6 +50,7 @@ const WRITE: Option<Scope> = Some(Scope::HandoffWrite);
 const ERASE: Option<Scope> = Some(Scope::HandoffErase);
 const OPS: Option<Scope> = Some(Scope::OpsRead);
 const KEYS: Option<Scope> = Some(Scope::KeyManage);
+const MANAGE: Option<Scope> = Some(Scope::ConnectorManage);
 const HANDOFF: Methods =
     &[("GET", READ), ("PUT", WRITE), ("POST", WRITE), ("PATCH", WRITE), ("DELETE", ERASE)];
 
@@ -61,8 +63,19 @@ const HANDOFF_STATE: [&str; 4] = [
     "/{account_id}/{project_id}/handoff_state",
 ];
 
+const CONNECTOR: [&str; 5] = [
+    "/api/v1/connector",
+    "/api/v1/connector/link",
+    "/api/v1/connector/{connector_id}",
+    "/api/v1/connector/{connector_id}/token",
+    "/api/v1/connector/{connector_id}/verify",
+];
+
+/// Without a connector, for the accounts in the settings; and through one.
+const STUDIO: [&str; 2] = ["/twilio/studio/handoff", "/twilio/studio/handoff/{connector_id}"];
+
 /// The table.
-pub static ROUTES: [Route; 14] = [
+pub static ROUTES: [Route; 20] = [
     route(HANDOFF_STATE[0], HANDOFF, Door::KeyOrBasic),
     route(HANDOFF_STATE[1], HANDOFF, Door::KeyOrBasic),
     route(HANDOFF_STATE[2], HANDOFF, Door::KeyOrBasic),
@@ -71,7 +84,14 @@ pub static ROUTES: [Route; 14] = [
     route("/v1/handoff_state/aliases", &[("POST", WRITE)], Door::Key),
     route("/v1/handoffs", &[("GET", OPS), ("DELETE", ERASE)], Door::Key),
     route("/v1/keys", &[("GET", KEYS), ("POST", KEYS), ("DELETE", KEYS)], Door::Key),
-    route("/twilio/studio/handoff", &[("GET", READ), ("POST", READ)], Door::Studio),
+    route(CONNECTOR[0], &[("GET", MANAGE), ("POST", MANAGE)], Door::Key),
+    // The token itself links, and verifies; whoever else does needs the scope, and is asked for it.
+    route(CONNECTOR[1], &[("POST", None), ("DELETE", MANAGE)], Door::Key),
+    route(CONNECTOR[2], &[("GET", MANAGE), ("PATCH", MANAGE), ("DELETE", MANAGE)], Door::Key),
+    route(CONNECTOR[3], &[("GET", MANAGE), ("POST", MANAGE)], Door::Key),
+    route(CONNECTOR[4], &[("GET", None)], Door::Key),
+    route(STUDIO[0], &[("GET", READ), ("POST", READ)], Door::Studio),
+    route(STUDIO[1], &[("GET", READ), ("POST", READ)], Door::Studio),
     route("/twilio/check", &[("GET", None), ("POST", None)], Door::Webhook),
     open("/livez", true),
     open("/readyz", true),
@@ -106,9 +126,12 @@ pub fn mount(config: &mut ServiceConfig) {
         .route(get().to(keys::list))
         .route(web::post().to(keys::create))
         .route(web::delete().to(keys::revoke));
-    let studio = web::resource("/twilio/studio/handoff")
-        .route(get().to(twilio::studio::handoff))
-        .route(web::post().to(twilio::studio::handoff));
+    let all_connectors = web::resource(CONNECTOR[0])
+        .route(get().to(connectors::list_or_create))
+        .route(web::post().to(connectors::create));
+    let link = web::resource(CONNECTOR[1])
+        .route(web::post().to(connectors::link::link))
+        .route(web::delete().to(connectors::link::unlink));
     let check = web::resource("/twilio/check")
         .route(get().to(twilio::check::check))
         .route(web::post().to(twilio::check::check));
@@ -126,10 +149,31 @@ pub fn mount(config: &mut ServiceConfig) {
     let (plain, by_pattern): (Vec<&str>, _) =
         HANDOFF_STATE.into_iter().partition(|path| !path.contains('{'));
     let plain = plain.into_iter().map(handoff_state_at);
-    let plain = plain.chain([handoffs, keys, studio, check]).chain(others);
-    for resource in plain.chain(by_pattern.into_iter().map(handoff_state_at)) {
+    let plain = plain.chain([handoffs, keys, studio_at(STUDIO[0]), check, all_connectors, link]);
+    let by_pattern = by_pattern.into_iter().map(handoff_state_at).chain(of_one_connector());
+    for resource in plain.chain(others).chain(by_pattern) {
         config.service(resource);
     }
+}
+
+fn of_one_connector() -> [Resource; 4] {
+    [
+        studio_at(STUDIO[1]),
+        web::resource(CONNECTOR[2])
+            .route(get().to(connectors::get))
+            .route(web::patch().to(connectors::patch))
+            .route(web::delete().to(connectors::delete)),
+        web::resource(CONNECTOR[3])
+            .route(get().to(connectors::tokens::list))
+            .route(web::post().to(connectors::tokens::rotate)),
+        web::resource(CONNECTOR[4]).route(get().to(connectors::verify::verify)),
+    ]
+}
+
+fn studio_at(path: &str) -> Resource {
+    web::resource(path)
+        .route(get().to(twilio::studio::handoff))
+        .route(web::post().to(twilio::studio::handoff))
 }
 
 fn handoff_state_at(path: &str) -> Resource {

@@ -2,9 +2,14 @@
 
 use thiserror::Error;
 
+use crate::auth::connector_token::BadSigningKey;
 use crate::auth::rates::TooFast;
 use crate::domain::account::ProjectId;
+use crate::domain::connector::ConnectorId;
+use crate::domain::connector::environment::ClientEnv;
+use crate::domain::connector::settings::BadSettings;
 use crate::domain::handoff_id::HandoffId;
+use crate::domain::principal::OutOfReach;
 use crate::domain::principal::Scope;
 use crate::store::kv::Gone;
 use crate::store::kv::StoreError;
@@ -42,6 +47,12 @@ pub enum ServiceError {
     /// No such key in the account.
     #[error("no such key")]
     NoKey,
+    /// Something is wrong with a connector.
+    #[error(transparent)]
+    Connector(#[from] ConnectorError),
+    /// A token's own limits.
+    #[error(transparent)]
+    Token(#[from] TokenLimit),
     /// The system has no random bytes.
     #[error("the system's random source failed")]
     NoRandom,
@@ -69,6 +80,61 @@ pub enum ServiceError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What a connector's tokens are held to.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum TokenLimit {
+    /// The request names an environment that is not the token's; this one is.
+    #[error("the token is of the environment {0}")]
+    Environment(ClientEnv),
+    /// A write over a handoff of another environment.
+    #[error("another environment of the project holds the id")]
+    HeldByOtherEnvironment,
+    /// A call token asked for another call than its own.
+    #[error("the call token is another call's")]
+    OtherCall,
+    /// The handoff's connector lets only its own tokens write.
+    #[error("only the connector's own tokens may write this handoff")]
+    OwnTokensOnly,
+}
+
+/// What is wrong with a connector, or with what is asked of it.
+#[derive(Clone, Debug, Error)]
+pub enum ConnectorError {
+    /// There is no such one in the account, or in a project that the credential reaches.
+    #[error("no such connector")]
+    NotFound,
+    /// One must be named, and is not.
+    #[error("no connector is named")]
+    NotNamed,
+    /// A token is asked to do something for another connector than its own.
+    #[error("the token is another connector's")]
+    OtherThanTheTokens,
+    /// Another connector of the same environment has the name.
+    #[error("another connector has the name")]
+    NameTaken(ConnectorId),
+    /// What its settings would be cannot be.
+    #[error(transparent)]
+    BadSettings(#[from] BadSettings),
+    /// A token cannot be signed.
+    #[error(transparent)]
+    Unsigned(BadSigningKey),
+    /// A link that could not be confirmed, or could not check a webhook.
+    #[error("the link is of no use: {0}")]
+    UnusableLink(&'static str),
+    /// Twilio says, in its own words, that the credentials are not the account's.
+    #[error("Twilio refused the credentials")]
+    RefusedByTwilio(String),
+    /// A link that a token may not make: there was another before.
+    #[error("the connector was linked before")]
+    LinkedBefore,
+    /// There is no link.
+    #[error("there is no link")]
+    NoLink,
+    /// Nobody said where Twilio reaches this server.
+    #[error("no public URL is set")]
+    NoPublicUrl,
 }
 
 /// What became of a look-up that found nothing.
@@ -107,6 +173,17 @@ pub enum Missing {
     /// Another project of the same account holds it: one that the credential does not reach, or
     /// another than the one that was asked for.
     InOtherProject,
+    /// Another environment of the same project holds it than the credential's.
+    InOtherEnvironment,
+}
+
+impl From<OutOfReach> for Missing {
+    fn from(why: OutOfReach) -> Self {
+        match why {
+            OutOfReach::Project => Self::InOtherProject,
+            OutOfReach::Environment => Self::InOtherEnvironment,
+        }
+    }
 }
 
 impl From<Gone> for Missing {

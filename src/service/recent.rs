@@ -119,6 +119,8 @@ mod tests {
             shared_id: None,
             status: Status::Ready,
             ttl_seconds: 60,
+            connector: None,
+            client_env: None,
         }
     }
 

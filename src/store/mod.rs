@@ -6,9 +6,11 @@
 
 #[cfg(test)]
 mod conformance;
+pub mod connector;
 pub mod embedded;
 #[cfg(test)]
 mod faulty;
+pub mod instance;
 pub mod kv;
 pub mod l1;
 pub mod memory;

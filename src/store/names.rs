@@ -5,6 +5,8 @@
 
 use crate::domain::account::AccountId;
 use crate::domain::account::ProjectId;
+use crate::domain::connector::Connector;
+use crate::domain::connector::ConnectorId;
 use crate::domain::handoff_id::HandoffId;
 use crate::store::kv::newest_first;
 
@@ -65,6 +67,32 @@ pub fn api_key(id: &str) -> Vec<u8> {
 /// The set of an account's API keys; the empty account stands for all accounts.
 pub fn api_keys_of(account: Option<&AccountId>) -> Vec<u8> {
     [b"ks\0", account.map_or("", AccountId::as_str).as_bytes()].concat()
+}
+
+/// The key of a connector.
+pub fn connector(id: &ConnectorId) -> Vec<u8> {
+    [b"c\0", id.as_str().as_bytes()].concat()
+}
+
+/// The set of an account's connectors; the empty account stands for all accounts. It lists ids.
+pub fn connectors_of(account: Option<&AccountId>) -> Vec<u8> {
+    [b"cl\0", account.map_or("", AccountId::as_str).as_bytes()].concat()
+}
+
+/// The set of the connectors whose link Twilio has yet to confirm. It lists ids.
+pub fn unconfirmed() -> Vec<u8> {
+    b"cu\0".to_vec()
+}
+
+/// The key that says which connector has a name in an environment of a project.
+pub fn connector_named(of: &Connector) -> Vec<u8> {
+    let parts = [
+        of.account.as_str(),
+        of.project.as_str(),
+        of.client_env.as_str(),
+        of.settings.name.as_str(),
+    ];
+    [b"cn\0", parts.join("\0").as_bytes()].concat()
 }
 
 fn joined(prefix: &[u8], account: &AccountId, id: &HandoffId) -> Vec<u8> {

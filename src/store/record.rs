@@ -54,7 +54,7 @@ pub trait Record: Sized + Send + Sync + 'static {
     fn weight(&self) -> usize;
 }
 
-fn join(header: &impl Serialize, payload: &[u8]) -> Result<Vec<u8>, StoreError> {
+pub(super) fn join(header: &impl Serialize, payload: &[u8]) -> Result<Vec<u8>, StoreError> {
     let header = serde_json::to_vec(header).map_err(StoreError::failed)?;
     let mut plain = Vec::with_capacity(5 + header.len() + payload.len());
     plain.push(VERSION);
@@ -65,7 +65,7 @@ fn join(header: &impl Serialize, payload: &[u8]) -> Result<Vec<u8>, StoreError> 
     Ok(plain)
 }
 
-fn split<H: DeserializeOwned>(plain: &[u8]) -> Result<(H, &[u8]), StoreError> {
+pub(super) fn split<H: DeserializeOwned>(plain: &[u8]) -> Result<(H, &[u8]), StoreError> {
     let damaged = || StoreError::Unreadable("its fields cannot be read".to_owned());
     let rest = plain.strip_prefix(&[VERSION]).ok_or_else(damaged)?;
     let (length, rest) = rest.split_first_chunk().ok_or_else(damaged)?;
@@ -263,6 +263,8 @@ mod tests {
             shared_id: shared_id.map(|id| id.parse().unwrap()),
             status: Status::Failed,
             ttl_seconds: 60,
+            connector: None,
+            client_env: None,
         }
     }
 

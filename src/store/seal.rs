@@ -51,13 +51,12 @@ impl Seal {
     /// 32 bytes for `purpose`, the same for the same newest key; they tell nothing about the key.
     pub fn derive(&self, purpose: &[u8]) -> Result<[u8; 32], StoreError> {
         let newest = self.ring.first().ok_or_else(|| unreadable("the key ring is empty"))?;
-        let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, b"").extract(newest.bytes.expose_secret());
-        let mut bytes = [0; 32];
-        secret
-            .expand(&[purpose], hkdf::HKDF_SHA256)
-            .and_then(|okm| okm.fill(&mut bytes))
-            .map_err(|_unspecified| unreadable("a key cannot be derived"))?;
-        Ok(bytes)
+        newest.derive(purpose)
+    }
+
+    /// The same for every key of the ring, newest first.
+    pub fn derive_all(&self, purpose: &[u8]) -> Result<Vec<[u8; 32]>, StoreError> {
+        self.ring.iter().map(|key| key.derive(purpose)).collect()
     }
 
     /// Seals `plain` as a record of `kind` under `key`.
@@ -106,6 +105,16 @@ impl Seal {
 }
 
 impl RingKey {
+    fn derive(&self, purpose: &[u8]) -> Result<[u8; 32], StoreError> {
+        let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, b"").extract(self.bytes.expose_secret());
+        let mut bytes = [0; 32];
+        secret
+            .expand(&[purpose], hkdf::HKDF_SHA256)
+            .and_then(|okm| okm.fill(&mut bytes))
+            .map_err(|_unspecified| unreadable("a key cannot be derived"))?;
+        Ok(bytes)
+    }
+
     fn record_key(&self, salt: [u8; 16]) -> Option<aead::LessSafeKey> {
         let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, &salt).extract(self.bytes.expose_secret());
         let okm = secret.expand(&[INFO], &aead::AES_256_GCM).ok()?;

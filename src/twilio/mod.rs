@@ -1,6 +1,8 @@
 //! What Twilio is: request signatures, webhook parameters, and the answers its widgets can use.
-//! Nothing here keeps anything, reads a socket or knows who may do what.
+//! Nothing here keeps anything or knows who may do what; only [`rest`] speaks to Twilio.
 
 pub mod form;
+pub mod rest;
+pub mod secrets;
 pub mod signature;
 pub mod studio;

@@ -37,7 +37,10 @@ fn faults(schema: &Value, instance: &Value) -> Vec<String> {
 
 /// A route's pattern with values in the place of parameters.
 pub fn filled_in(pattern: &str) -> String {
-    pattern.replace("{account_id}", "acme").replace("{project_id}", "line")
+    pattern
+        .replace("{account_id}", "acme")
+        .replace("{project_id}", "line")
+        .replace("{connector_id}", "conn_00000000000000000000")
 }
 
 fn operations() -> Vec<(String, String, &'static Value)> {

@@ -7,6 +7,7 @@
     clippy::indexing_slicing,
     clippy::string_slice,
     clippy::pedantic,
+    clippy::wildcard_enum_match_arm,
     unreachable_pub,
     missing_docs,
     missing_debug_implementations,
@@ -15,6 +16,7 @@
 
 mod aliases;
 mod bad_input;
+mod connectors;
 mod contract;
 mod doors;
 mod edge;
@@ -23,15 +25,18 @@ mod handoff;
 mod harness;
 mod keys;
 mod linear;
+mod links;
 mod listing;
 mod misses;
 mod model;
 mod patch;
+mod pretend_twilio;
 mod rates;
 mod restart;
 mod secrets;
 mod shared;
 mod spellings;
 mod studio;
+mod tokens;
 mod twilio;
 mod waiting;

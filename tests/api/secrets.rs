@@ -63,7 +63,7 @@ async fn no_payload_and_no_key_reaches_log_metrics_errors_or_disk_in_clear() {
 async fn keys_that_baton_makes_are_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let server = Server::start();
-    for name in ["admin.key", "seal.key", "signing.key", "baton.redb"] {
+    for name in ["admin.key", "seal.key", "baton.redb"] {
         let mode = std::fs::metadata(server.data_dir().join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }

@@ -71,6 +71,8 @@ fn fill(folder: &Path, from: u64, to: u64) {
                 shared_id: None,
                 status: Status::Ready,
                 ttl_seconds: 86_400,
+                connector: None,
+                client_env: None,
             };
             let key = names::handoff(&heading.account, &heading.id);
             let data = format!("{{\"n\":{n},\"pad\":\"{}\"}}", "x".repeat(400));

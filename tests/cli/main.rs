@@ -4,9 +4,11 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::pedantic,
+    clippy::string_slice,
     reason = "a panic is how a test reports"
 )]
 
+mod connector;
 mod sign;
 
 use std::io::BufRead;

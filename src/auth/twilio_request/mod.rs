@@ -5,17 +5,22 @@
 //! part. An `AccountSid` chooses the secrets that are tried and must then be the account of the one
 //! that matched, or one tenant's token could speak for another.
 
+pub mod seen;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use secrecy::ExposeSecret;
 use thiserror::Error;
 
+use crate::auth::twilio_request::seen::Seen;
 use crate::config::twilio::Twilio;
 use crate::domain::account::AccountId;
 use crate::domain::account::ProjectId;
 use crate::domain::account_sid::AccountSid;
-use crate::domain::algorithm::Algorithm;
+use crate::domain::clock::Clock;
+use crate::domain::handoff_id::HandoffId;
+use crate::domain::principal::Acting;
 use crate::domain::principal::Credential;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Projects;
@@ -23,8 +28,10 @@ use crate::domain::principal::Reach;
 use crate::domain::principal::ReadDefaults;
 use crate::domain::principal::Scope;
 use crate::domain::public_url::PublicUrl;
+use crate::store::connector::StoredConnector;
 use crate::twilio::form::Pairs;
 use crate::twilio::form::Unclear;
+use crate::twilio::secrets::AccountSecrets;
 use crate::twilio::signature;
 use crate::twilio::signature::Match;
 use crate::twilio::signature::Mismatch;
@@ -43,15 +50,10 @@ const SINGLE: [&str; 2] = ["AccountSid", "CallSid"];
 #[derive(Debug)]
 pub struct TwilioDoor {
     public_urls: Vec<PublicUrl>,
-    accounts: BTreeMap<AccountSid, Account>,
-}
-
-#[derive(Debug)]
-struct Account {
-    principal: Arc<Principal>,
-    tokens: Vec<Secret>,
-    /// By their ids.
-    shared_keys: Vec<(String, Secret)>,
+    accounts: BTreeMap<AccountSid, AccountSecrets>,
+    clock: Clock,
+    /// What was last seen of each connector's requests.
+    pub seen: Seen,
 }
 
 /// A request as it came.
@@ -71,6 +73,8 @@ pub struct Presented<'r> {
     pub pairs: &'r Pairs,
     /// An `AccountSid` must be among them.
     pub needs_account: bool,
+    /// The connector that it is asked through: its linked accounts open its own routes, and no others.
+    pub connector: Option<&'r StoredConnector>,
 }
 
 /// A request that was let in.
@@ -102,6 +106,9 @@ pub enum Refused {
     /// It names a SharedKey that is not configured, or not with that algorithm.
     #[error("the SharedKey that the request names is not configured with its algorithm")]
     UnknownSharedKey,
+    /// It is signed by an account whose link was removed, and asks for something else than a call.
+    #[error("the link to this account was removed; it still reads by a call's SID, for 24 hours")]
+    Removed,
     /// It names an algorithm that nobody here knows.
     #[error("the request names an algorithm that is not known here")]
     UnknownAlgorithm,
@@ -124,28 +131,26 @@ pub struct Explanation {
 impl TwilioDoor {
     /// A door that knows the secrets of `settings`; `local` are this server's own URLs, for when no
     /// public one is set.
-    pub fn new(settings: &Twilio, local: Vec<PublicUrl>) -> Self {
+    pub fn new(settings: &Twilio, local: Vec<PublicUrl>, clock: Clock) -> Self {
         let given = settings.public_urls.clone();
         let public_urls = if given.is_empty() { local } else { given };
-        let mut door = Self { public_urls, accounts: BTreeMap::new() };
+        let mut door =
+            Self { public_urls, accounts: BTreeMap::new(), clock, seen: Seen::default() };
         for (sid, tokens) in &settings.auth_tokens {
-            for (place, token) in tokens.iter().enumerate() {
-                let which = if place == 0 { "current" } else { "previous" };
-                let label = format!("{sid} {which} Auth Token");
-                let secret = Secret::new(label, Algorithm::HmacSha1, token.expose_secret());
-                door.account(sid).tokens.push(secret);
+            for token in tokens {
+                door.account(sid).add_token(token.expose_secret());
             }
         }
         for key in &settings.shared_keys {
-            let label = format!("{} {} {}", key.account, key.id, key.algorithm);
-            let secret = Secret::new(label, key.algorithm, key.secret.expose_secret());
-            door.account(&key.account).shared_keys.push((key.id.clone(), secret));
+            let text = key.secret.expose_secret();
+            door.account(&key.account).add_shared_key(&key.id, key.algorithm, text);
         }
         door
     }
 
-    fn account(&mut self, sid: &AccountSid) -> &mut Account {
-        self.accounts.entry(sid.clone()).or_insert_with(|| Account::new(sid))
+    fn account(&mut self, sid: &AccountSid) -> &mut AccountSecrets {
+        let new = || AccountSecrets::new(sid.clone(), "");
+        self.accounts.entry(sid.clone()).or_insert_with(new)
     }
 
     /// Whether any secret is configured.
@@ -160,18 +165,29 @@ impl TwilioDoor {
 
     /// Who signed a request.
     pub fn admit(&self, presented: &Presented<'_>) -> Result<Admitted, Refused> {
+        let admitted = self.verified(presented);
+        if let Some(connector) = presented.connector {
+            let why = admitted.as_ref().err().map(ToString::to_string);
+            self.seen.note(&connector.record.id, self.clock.now(), why);
+        }
+        admitted
+    }
+
+    fn verified(&self, presented: &Presented<'_>) -> Result<Admitted, Refused> {
         let accounts = self.claimed(presented)?;
         let scheme = Scheme::of(presented.settings);
         let secrets = secrets(&accounts, scheme)?;
         let urls = self.urls(presented);
-        let of_urls = presented.request(&urls);
-        let flat: Vec<&Secret> = secrets.iter().map(|(secret, _)| *secret).collect();
-        let matched = signature::verify(&of_urls, &flat).outcome?;
-        let owner = secrets.iter().find(|(secret, _)| secret.label() == matched.secret);
-        let (_, account) = owner.ok_or(Mismatch::NoneMatched)?;
-        let principal = Arc::clone(&account.principal);
-        let mut previous = account.tokens.iter().skip(1);
-        let by_previous = previous.any(|token| token.label() == matched.secret);
+        let matched = signature::verify(&presented.request(&urls), &secrets).outcome?;
+        let is_its = |(own, _): &&Claimed<'_>| {
+            own.of(scheme).iter().any(|secret| secret.label() == matched.secret)
+        };
+        let (own, is_former) = accounts.iter().find(is_its).ok_or(Mismatch::NoneMatched)?;
+        if *is_former && !presented.asks_for_a_call() {
+            return Err(Refused::Removed);
+        }
+        let principal = Arc::new(signed_by(own.sid(), presented.connector));
+        let by_previous = own.is_previous(&matched.secret);
         Ok(Admitted { principal, matched, by_previous })
     }
 
@@ -180,7 +196,6 @@ impl TwilioDoor {
         let accounts = self.claimed(presented).unwrap_or_default();
         let scheme = Scheme::of(presented.settings);
         let secrets = secrets(&accounts, scheme).unwrap_or_default();
-        let secrets: Vec<&Secret> = secrets.into_iter().map(|(secret, _)| secret).collect();
         let urls = self.urls(presented);
         let request = presented.request(&urls);
         let Verdict { tried, .. } = signature::verify(&request, &secrets);
@@ -199,19 +214,26 @@ impl TwilioDoor {
         }
     }
 
-    /// The accounts whose secrets may have signed a request: the one it names, or all.
-    fn claimed(&self, presented: &Presented<'_>) -> Result<Vec<&Account>, Refused> {
+    /// The accounts whose secrets may have signed a request: the one it names, or all. Those from the
+    /// settings first: they open every route.
+    fn claimed<'a>(&'a self, presented: &Presented<'a>) -> Result<Vec<Claimed<'a>>, Refused> {
         for name in SINGLE {
             presented.pairs.one(name).map_err(|unclear| Refused::Parameter(name, unclear))?;
         }
         // Studio renders what it does not know as nothing.
         let named = presented.pairs.one("AccountSid").ok().flatten().filter(|sid| !sid.is_empty());
+        let named = named.map(|sid| sid.parse::<AccountSid>().map_err(|_none| sid));
+        let now = self.clock.now();
+        let linked = presented.connector.into_iter().flat_map(|connector| connector.signers(now));
+        let linked = linked.map(|signer| (&signer.secrets, signer.until.is_some()));
+        let known = self.accounts.values().map(|secrets| (secrets, false)).chain(linked);
         match named {
             None if presented.needs_account => Err(Refused::NoAccount),
-            None => Ok(self.accounts.values().collect()),
-            Some(sid) => {
-                let sid = sid.parse::<AccountSid>().map_err(|_none| Refused::UnknownAccount)?;
-                Ok(vec![self.accounts.get(&sid).ok_or(Refused::UnknownAccount)?])
+            None => Ok(known.collect()),
+            Some(Err(_no_sid)) => Err(Refused::UnknownAccount),
+            Some(Ok(sid)) => {
+                let of: Vec<_> = known.filter(|(secrets, _)| *secrets.sid() == sid).collect();
+                if of.is_empty() { Err(Refused::UnknownAccount) } else { Ok(of) }
             }
         }
     }
@@ -225,18 +247,32 @@ impl TwilioDoor {
     }
 }
 
-impl Account {
-    fn new(sid: &AccountSid) -> Self {
-        let principal = Principal {
-            credential: Credential::TwilioSignature,
-            name: sid.to_string(),
-            reach: Reach::Account(AccountId::default()),
-            projects: Projects::Only(vec![ProjectId::default()]),
-            scopes: vec![Scope::HandoffRead],
-            expires_at: None,
-            read_defaults: ReadDefaults { wait: WAIT_SECONDS, miss_200: true },
-        };
-        Self { principal: Arc::new(principal), tokens: Vec::new(), shared_keys: Vec::new() }
+/// An account that may have signed, and whether by a link that was removed.
+type Claimed<'a> = (&'a AccountSecrets, bool);
+
+/// Who it is that an account's secret proves: through a connector, that one's project and environment;
+/// else what is nobody's in particular.
+fn signed_by(sid: &AccountSid, connector: Option<&StoredConnector>) -> Principal {
+    let (account, project, acting) = match connector.map(|connector| &connector.record) {
+        None => (AccountId::default(), ProjectId::default(), None),
+        Some(connector) => {
+            let acting = Acting {
+                connector: connector.id.clone(),
+                environment: connector.client_env,
+                call: None,
+            };
+            (connector.account.clone(), connector.project.clone(), Some(acting))
+        }
+    };
+    Principal {
+        credential: Credential::TwilioSignature,
+        name: sid.to_string(),
+        reach: Reach::Account(account),
+        projects: Projects::Only(vec![project]),
+        scopes: vec![Scope::HandoffRead],
+        expires_at: None,
+        read_defaults: ReadDefaults { wait: WAIT_SECONDS, miss_200: true },
+        acting,
     }
 }
 
@@ -244,30 +280,24 @@ impl<'r> Presented<'r> {
     fn request(&self, urls: &'r [String]) -> Request<'r> {
         Request { urls, payload: self.payload, signature: self.signature }
     }
+
+    /// Whether it asks for a call by its SID, which nobody guesses; a shared id may be guessed.
+    fn asks_for_a_call(&self) -> bool {
+        let given = |name| self.pairs.one(name).ok().flatten().filter(|text| !text.is_empty());
+        let is_call = |id: &str| id.parse().is_ok_and(|id: HandoffId| id.is_call_sid());
+        let asked = given("id").or_else(|| given("CallSid"));
+        given("shared_id").is_none() && asked.is_some_and(is_call)
+    }
 }
 
 /// The secrets of `accounts` that a scheme may choose.
-fn secrets<'a>(
-    accounts: &[&'a Account],
-    scheme: Scheme<'_>,
-) -> Result<Vec<(&'a Secret, &'a Account)>, Refused> {
-    let secrets: Vec<_> = match scheme {
-        Scheme::AuthToken => {
-            accounts.iter().flat_map(|a| a.tokens.iter().map(move |token| (token, *a))).collect()
-        }
-        Scheme::SharedKey { key_id, algorithm } => {
-            let keys = accounts.iter().flat_map(|a| a.shared_keys.iter().map(move |key| (key, *a)));
-            let named =
-                keys.filter(|((id, secret), _)| id == key_id && secret.algorithm() == algorithm);
-            let named: Vec<_> = named.map(|((_, secret), account)| (secret, account)).collect();
-            if named.is_empty() {
-                return Err(Refused::UnknownSharedKey);
-            }
-            named
-        }
-        Scheme::Unsupported(_) => return Err(Refused::UnknownAlgorithm),
-    };
-    Ok(secrets)
+fn secrets<'a>(accounts: &[Claimed<'a>], scheme: Scheme<'_>) -> Result<Vec<&'a Secret>, Refused> {
+    let secrets: Vec<_> = accounts.iter().flat_map(|(own, _)| own.of(scheme)).collect();
+    match scheme {
+        Scheme::Unsupported(_) => Err(Refused::UnknownAlgorithm),
+        Scheme::SharedKey { .. } if secrets.is_empty() => Err(Refused::UnknownSharedKey),
+        Scheme::SharedKey { .. } | Scheme::AuthToken => Ok(secrets),
+    }
 }
 
 /// Whether it would match if the public URL were where the request itself says it was sent: the

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::config::twilio::SharedKey;
+use crate::domain::algorithm::Algorithm;
+use crate::domain::clock::Timestamp;
 
 const ONE: &str = "AC11111111111111111111111111111111";
 const TWO: &str = "AC22222222222222222222222222222222";
@@ -22,8 +24,9 @@ fn door() -> TwilioDoor {
             algorithm: Algorithm::HmacSha256,
             secret: "shared".into(),
         }],
+        ..Twilio::default()
     };
-    TwilioDoor::new(&settings, Vec::new())
+    TwilioDoor::new(&settings, Vec::new(), Clock::fixed(Timestamp::from_micros(1)))
 }
 
 struct Asked {
@@ -60,6 +63,7 @@ fn presented<T>(asked: &Asked, then: impl FnOnce(&Presented<'_>) -> T) -> T {
         payload: Payload::None,
         pairs: &Pairs::decode(asked.query.as_bytes()),
         needs_account: asked.needs_account,
+        connector: None,
     })
 }
 

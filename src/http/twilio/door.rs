@@ -18,6 +18,7 @@ use crate::auth::twilio_request::Admitted;
 use crate::auth::twilio_request::Presented;
 use crate::auth::twilio_request::Refused;
 use crate::auth::twilio_request::names;
+use crate::domain::connector::ConnectorId;
 use crate::domain::principal::Principal;
 use crate::http::body::Reading;
 use crate::http::edge;
@@ -26,6 +27,7 @@ use crate::http::error::ApiError;
 use crate::http::error::Code;
 use crate::http::gate;
 use crate::http::request::RequestState;
+use crate::store::connector::StoredConnector;
 use crate::telemetry::metrics::Signature as Label;
 use crate::twilio::form;
 use crate::twilio::form::MAX_PARAMETERS;
@@ -56,14 +58,14 @@ pub(in crate::http) async fn webhook(
     state: &RequestState,
     request: &mut ServiceRequest,
 ) -> Result<Arc<Principal>, ApiError> {
-    if let Some(reason) = unusable(edge, shown(request.headers())) {
+    if let Some(reason) = unusable(edge, shown(request.headers()), false) {
         count(edge, "refused");
         mention(edge, state, reason);
         return Err(refused());
     }
     let arrived = Arrived::read(edge, state, request).await?;
     match arrived.admit(edge, request, Route::Webhook) {
-        Ok(admitted) => Ok(let_in(edge, state, admitted, arrived.pairs)),
+        Ok(admitted) => Ok(let_in(edge, state, admitted, arrived)),
         Err(why) => {
             explain(edge, state, request, &arrived, (Route::Webhook, why));
             Err(refused())
@@ -81,22 +83,24 @@ pub(in crate::http) async fn studio(
     let mut arrived = None;
     let mut why_not = None;
     let shown = shown(request.headers());
-    let is_signed = shown != Shown::None && edge.twilio.verifies();
-    if unusable(edge, shown).is_none() {
+    let is_linked = connector_of(request).is_some();
+    let verifies = is_linked || edge.twilio.verifies();
+    let is_signed = shown != Shown::None && verifies;
+    if unusable(edge, shown, is_linked).is_none() {
         let signed = Arrived::read(edge, state, request).await?;
         match signed.admit(edge, request, Route::Studio) {
-            Ok(admitted) => return Ok(let_in(edge, state, admitted, signed.pairs)),
+            Ok(admitted) => return Ok(let_in(edge, state, admitted, signed)),
             Err(why) => why_not = Some(why),
         }
         arrived = Some(signed);
     }
-    let principal = gate::by_key(true, &edge.keys, request).await.map_err(|refused| {
+    let principal = gate::by_key(true, &edge.doors, request).await.map_err(|refused| {
         if refused.code.status() == StatusCode::UNAUTHORIZED && is_signed {
             if let Some((signed, why)) = arrived.as_ref().zip(why_not) {
                 explain(edge, state, request, signed, (Route::Studio, why));
             } else {
                 count(edge, "refused");
-                mention(edge, state, unusable(edge, shown).unwrap_or_default());
+                mention(edge, state, unusable(edge, shown, is_linked).unwrap_or_default());
             }
         }
         let is_bare = refused.code == Code::MissingCredentials;
@@ -110,15 +114,20 @@ pub(in crate::http) async fn studio(
         Some(arrived) => arrived,
         None => Arrived::read(edge, state, request).await?,
     };
-    // Set once: a request is let in once.
-    let _ = state.parameters.set(arrived.pairs);
+    arrived.hand_on(state);
     Ok(principal)
 }
 
+/// The connector that a path names at its end, if it names one. Whether there is such a one is found out
+/// only behind a header that may be a signature, and told to nobody who is not let in.
+fn connector_of(request: &ServiceRequest) -> Option<ConnectorId> {
+    request.path().rsplit('/').next()?.parse().ok()
+}
+
 /// Why what is shown cannot be checked, if it cannot.
-fn unusable(edge: &Edge, shown: Shown) -> Option<&'static str> {
+fn unusable(edge: &Edge, shown: Shown, is_linked: bool) -> Option<&'static str> {
     match shown {
-        Shown::One if edge.twilio.verifies() => None,
+        Shown::One if is_linked || edge.twilio.verifies() => None,
         Shown::One => Some("no Auth Token is configured (BATON_TWILIO_AUTH_TOKENS)"),
         Shown::None => Some("X-Twilio-Signature is missing or empty"),
         Shown::More => Some("X-Twilio-Signature is given more than once"),
@@ -173,6 +182,8 @@ struct Arrived {
     form: Pairs,
     /// Of query and body.
     pairs: Pairs,
+    /// The connector that it goes through, if it names one that there is.
+    connector: Option<Arc<StoredConnector>>,
 }
 
 impl Arrived {
@@ -192,16 +203,20 @@ impl Arrived {
             return Err(too_many());
         }
         let query = Pairs::decode(query);
+        let connector = match connector_of(request) {
+            Some(id) => edge.doors.connector(&id).await?,
+            None => None,
+        };
         if is_form {
             let form = Pairs::decode(&body);
             let pairs = query.and(form.clone());
-            return Ok(Self { body, is_form, form, pairs });
+            return Ok(Self { body, is_form, form, pairs, connector });
         }
         let pairs = query.and(Pairs::of_json(&body));
         if pairs.len() > MAX_PARAMETERS {
             return Err(too_many());
         }
-        Ok(Self { body, is_form, form: Pairs::default(), pairs })
+        Ok(Self { body, is_form, form: Pairs::default(), pairs, connector })
     }
 
     fn admit(
@@ -215,6 +230,15 @@ impl Arrived {
             return Err(Refused::NotAForm);
         }
         edge.twilio.admit(&self.presented(request, route))
+    }
+
+    /// Leaves to the handler what a request that was let in says.
+    fn hand_on(self, state: &RequestState) {
+        // Set once: a request is let in once.
+        let _ = state.parameters.set(self.pairs);
+        if let Some(connector) = self.connector {
+            let _ = state.connector.set(connector);
+        }
     }
 
     fn presented<'r>(&'r self, request: &'r ServiceRequest, route: Route) -> Presented<'r> {
@@ -234,14 +258,19 @@ impl Arrived {
             payload,
             pairs: &self.pairs,
             needs_account: route == Route::Webhook,
+            connector: self.connector.as_deref(),
         }
     }
 }
 
-fn let_in(edge: &Edge, state: &RequestState, admitted: Admitted, pairs: Pairs) -> Arc<Principal> {
+fn let_in(
+    edge: &Edge,
+    state: &RequestState,
+    admitted: Admitted,
+    arrived: Arrived,
+) -> Arc<Principal> {
     count(edge, if admitted.by_previous { "verified_previous" } else { "verified" });
-    // Set once: a request is let in once.
-    let _ = state.parameters.set(pairs);
+    arrived.hand_on(state);
     admitted.principal
 }
 
@@ -321,7 +350,7 @@ fn refused() -> ApiError {
 
 /// Neither signature nor key: what a widget can do about it.
 fn nothing_shown(mut refused: ApiError) -> ApiError {
-    "Neither signed by Twilio nor with a key. A signature opens this where BATON_TWILIO_AUTH_TOKENS is set; else put a read-only key into the widget's URL: https://key:SECRET@host/…"
+    "Neither signed by Twilio nor with a key. A signature opens this where BATON_TWILIO_AUTH_TOKENS is set, or the connector in the path is linked; else put a read-only key into the widget's URL: https://key:SECRET@host/…"
         .clone_into(&mut refused.message);
     refused
 }

@@ -2,6 +2,8 @@
 //! an answer and on nothing else, so a miss is an answer, and so is a store that fails or hangs.
 
 use std::pin::pin;
+use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -9,6 +11,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header;
 use actix_web::web::Data;
 
+use crate::domain::connector::Connector;
 use crate::domain::handoff_id::HandoffId;
 use crate::http::edge;
 use crate::http::edge::Edge;
@@ -21,11 +24,14 @@ use crate::http::handoff_state;
 use crate::http::handoff_state::MAX_WAIT;
 use crate::http::handoff_state::Options;
 use crate::http::request::RequestState;
+use crate::service::error::ConnectorError;
 use crate::service::error::Miss;
 use crate::service::error::Missing;
+
 use crate::service::handoffs::Ask;
 use crate::service::handoffs::By;
 use crate::service::handoffs::Handoffs;
+use crate::store::connector::StoredConnector;
 use crate::telemetry::metrics::Code as Label;
 use crate::twilio::form::Pairs;
 use crate::twilio::studio;
@@ -41,7 +47,9 @@ pub(in crate::http) async fn handoff(
     let parts = request.app_data::<Data<Edge>>().zip(RequestState::of(&request));
     let (edge, state) = parts.ok_or_else(edge::misassembled)?;
     let pairs = state.parameters.get().ok_or_else(edge::misassembled)?;
-    let ask = ask(pairs)?;
+    let connector = connector(&caller, &request, &state)?;
+    let through = connector.as_ref().map(|found| &found.record);
+    let ask = ask(pairs, through)?;
     let options = Options { wait: wait(&caller, pairs)?, ..PATIENT };
     let (By::Id(id) | By::SharedId(id)) = &ask.by;
     // Set once: a request is about one handoff.
@@ -53,10 +61,11 @@ pub(in crate::http) async fn handoff(
     let asked = Asked {
         id,
         shared_id,
+        connector_id: through.map_or("", |connector| connector.id.as_str()),
+        client_env: through.map_or("", |connector| connector.client_env.as_str()),
         public_url: edge.twilio.public_url(),
         leg: text(pairs, "leg")?.and_then(|leg| leg.parse().ok()).unwrap_or_default(),
         from: text(pairs, "From")?.unwrap_or_default(),
-        ..Asked::default()
     };
     let work = pin!(handoff_state::find(&caller, &ask, options, &request, &handoffs));
     // The edge's own deadline, a moment before the edge: its answer would be one a flow cannot read.
@@ -90,7 +99,24 @@ fn nothing_named() -> ApiError {
     )
 }
 
-fn ask(pairs: &Pairs) -> Result<Ask, ApiError> {
+/// The connector that is asked through, if one is. Another's is as if it were not there.
+fn connector(
+    caller: &Caller,
+    request: &HttpRequest,
+    state: &RequestState,
+) -> Result<Option<Arc<StoredConnector>>, ApiError> {
+    if request.match_info().get("connector_id").is_none() {
+        return Ok(None);
+    }
+    let is_in_reach = |found: &&Arc<StoredConnector>| {
+        let Connector { account, project, .. } = &found.record;
+        caller.0.account(Some(account)).is_some() && caller.0.projects.include(project)
+    };
+    let found = state.connector.get().filter(is_in_reach);
+    Ok(Some(found.cloned().ok_or(ConnectorError::NotFound)?))
+}
+
+fn ask(pairs: &Pairs, connector: Option<&Connector>) -> Result<Ask, ApiError> {
     let id = |name: &str| -> Result<Option<HandoffId>, ApiError> {
         text(pairs, name)?.map(|text| text.parse().map_err(|why| wrong_id(name, why))).transpose()
     };
@@ -102,16 +128,29 @@ fn ask(pairs: &Pairs) -> Result<Ask, ApiError> {
             None => By::Id(id("CallSid")?.ok_or_else(nothing_named)?),
         },
     };
-    let parsed = |why: &dyn std::fmt::Display, name| invalid(name, why);
     Ok(Ask {
-        account: text(pairs, "account_id")?
-            .map(|text| text.parse().map_err(|why| parsed(&why, "account_id")))
-            .transpose()?,
-        project: text(pairs, "project_id")?
-            .map(|text| text.parse().map_err(|why| parsed(&why, "project_id")))
-            .transpose()?,
+        account: of_connector(pairs, "account_id", connector.map(|its| &its.account))?,
+        project: of_connector(pairs, "project_id", connector.map(|its| &its.project))?,
+        client_env: of_connector(pairs, "client_env", connector.map(|its| &its.client_env))?,
         by,
     })
+}
+
+/// What a flow names must be its connector's, where it asks through one.
+fn of_connector<T>(pairs: &Pairs, name: &str, own: Option<&T>) -> Result<Option<T>, ApiError>
+where
+    T: FromStr + PartialEq + Clone,
+    T::Err: std::fmt::Display,
+{
+    let named = text(pairs, name)?;
+    let named =
+        named.map(|text| text.parse::<T>().map_err(|why| invalid(name, why))).transpose()?;
+    match (named, own) {
+        (Some(named), Some(own)) if named != *own => {
+            Err(invalid(name, "is not that of the connector in the path"))
+        }
+        (named, own) => Ok(named.or_else(|| own.cloned())),
+    }
 }
 
 /// As long as the flow says, or else its key, or else three seconds; never longer than Studio waits.
@@ -136,7 +175,10 @@ fn text<'p>(pairs: &'p Pairs, name: &str) -> Result<Option<&'p str>, ApiError> {
 fn nothing(miss: &Miss) -> Found<'static> {
     let status = match miss.why {
         Missing::Expired => studio::Miss::Expired,
-        Missing::NeverWritten | Missing::Erased | Missing::InOtherProject => studio::Miss::Missing,
+        Missing::NeverWritten
+        | Missing::Erased
+        | Missing::InOtherProject
+        | Missing::InOtherEnvironment => studio::Miss::Missing,
     };
     Found::Nothing { status, error: ApiError::from(miss.clone()).code.as_str() }
 }

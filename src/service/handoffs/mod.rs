@@ -19,11 +19,15 @@ use crate::auth::rates::TooFast;
 use crate::domain::account::AccountId;
 use crate::domain::account::ProjectId;
 use crate::domain::clock::Clock;
+use crate::domain::connector::environment::ClientEnv;
 use crate::domain::handoff::Handoff;
 use crate::domain::handoff_id::HandoffId;
 use crate::domain::principal::Credential;
 use crate::domain::principal::Principal;
+use crate::service::error::ServiceError;
 use crate::service::recent::Recent;
+use crate::store::connector::StoredConnector;
+use crate::store::names;
 use crate::store::record::StoredAliases;
 use crate::store::records::Records;
 
@@ -50,6 +54,7 @@ const RACES: usize = 32;
 pub struct Handoffs {
     records: Arc<Records<Handoff>>,
     aliases: Arc<Records<StoredAliases>>,
+    connectors: Arc<Records<StoredConnector>>,
     rates: Arc<Rates>,
     recent: Recent,
     clock: Clock,
@@ -60,6 +65,17 @@ pub struct Handoffs {
     // commit would let in one, and turn the others away in the end.
     turns: Box<[Mutex<()>]>,
     hasher: RandomState,
+}
+
+/// What handoffs are kept in.
+#[derive(Debug)]
+pub struct Kept {
+    /// Themselves.
+    pub records: Arc<Records<Handoff>>,
+    /// Their further ids.
+    pub aliases: Arc<Records<StoredAliases>>,
+    /// The connectors they are written through.
+    pub connectors: Arc<Records<StoredConnector>>,
 }
 
 /// What a handoff may be.
@@ -78,6 +94,8 @@ pub struct Ask {
     pub account: Option<AccountId>,
     /// The project it names: another project's handoff is not what is asked for.
     pub project: Option<ProjectId>,
+    /// The environment it names: another environment's handoff is not what is asked for.
+    pub client_env: Option<ClientEnv>,
     /// By what.
     pub by: By,
 }
@@ -92,24 +110,46 @@ pub enum By {
 }
 
 impl Handoffs {
-    /// Use cases over `records` and their `aliases`.
-    pub fn new(
-        records: Arc<Records<Handoff>>,
-        aliases: Arc<Records<StoredAliases>>,
-        rates: Arc<Rates>,
-        clock: Clock,
-        limits: Limits,
-    ) -> Self {
+    /// Use cases over `kept`.
+    pub fn new(kept: Kept, rates: Arc<Rates>, clock: Clock, limits: Limits) -> Self {
+        let Kept { records, aliases, connectors } = kept;
         let alias_locks = (0..=u8::MAX).map(|_| Arc::default()).collect();
         let turns = (0..=u8::MAX).map(|_| Mutex::default()).collect();
         let (recent, hasher) = (Recent::default(), RandomState::new());
-        Self { records, aliases, rates, recent, clock, limits, alias_locks, turns, hasher }
+        Self {
+            records,
+            aliases,
+            connectors,
+            rates,
+            recent,
+            clock,
+            limits,
+            alias_locks,
+            turns,
+            hasher,
+        }
+    }
+
+    /// The connector that a credential acts for.
+    pub async fn connector_of(
+        &self,
+        who: &Principal,
+    ) -> Result<Option<Arc<StoredConnector>>, ServiceError> {
+        match &who.acting {
+            None => Ok(None),
+            Some(acting) => {
+                let found = self.connectors.get(&names::connector(&acting.connector)).await?;
+                Ok(found.live())
+            }
+        }
     }
 
     /// Counts a miss of somebody who may be guessing.
     fn count_miss(&self, who: &Principal, id: impl Hash) -> Result<(), TooFast> {
         match who.credential {
-            Credential::Key => self.rates.missed(&who.name, id),
+            Credential::Key | Credential::ConnectorToken(_) | Credential::CallToken => {
+                self.rates.missed(&who.name, id)
+            }
             Credential::TwilioSignature => Ok(()),
         }
     }

@@ -6,14 +6,16 @@ use tokio::time::Instant;
 use tokio::time::timeout_at;
 
 use crate::domain::account::AccountId;
-use crate::domain::account::ProjectId;
 use crate::domain::handoff::Handoff;
+use crate::domain::handoff::Heading;
 use crate::domain::handoff_id::HandoffId;
+use crate::domain::principal::OutOfReach;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
 use crate::service::error::Miss;
 use crate::service::error::Missing;
 use crate::service::error::ServiceError;
+use crate::service::error::TokenLimit;
 use crate::service::handoffs::Ask;
 use crate::service::handoffs::By;
 use crate::service::handoffs::Handoffs;
@@ -58,9 +60,11 @@ impl Patience {
     fn wants_other_than(&self, found: &Result<Read, ServiceError>) -> bool {
         match found {
             Ok(read) => self.min_revision.is_some_and(|wanted| read.handoff.revision < wanted),
-            // An id has one project; a shared id may come to be carried in another as well.
+            // An id has one project and environment; a shared id may come to be carried in another as well.
             Err(ServiceError::NoHandoff(miss)) => {
-                miss.by_shared_id || miss.why != Missing::InOtherProject
+                let is_held =
+                    matches!(miss.why, Missing::InOtherProject | Missing::InOtherEnvironment);
+                miss.by_shared_id || !is_held
             }
             Err(_) => false,
         }
@@ -102,12 +106,7 @@ impl Handoffs {
         ask: &Ask,
     ) -> Result<AccountId, ServiceError> {
         let account = require(who, scope, ask.account.as_ref())?;
-        match &ask.project {
-            Some(project) if !who.projects.include(project) => {
-                return Err(ServiceError::ForeignProject(project.clone()));
-            }
-            _ => {}
-        }
+        may_ask(who, ask)?;
         self.rates.may_look(&who.name)?;
         Ok(account)
     }
@@ -127,8 +126,10 @@ impl Handoffs {
         {
             let near = self.recent.near(account, &who.projects, id, self.clock.now());
             // Named only while it is there: it may have been erased a moment ago.
-            if let Some(near) = near
-                && self.records.glance(&names::handoff(account, &near)).await?.live().is_some()
+            if let Some(near) = near.filter(|_| !who.is_of_one_call())
+                && let Some(there) =
+                    self.records.glance(&names::handoff(account, &near)).await?.live()
+                && who.reaches(&there.heading).is_ok()
             {
                 miss.near = Some(near);
             }
@@ -174,12 +175,11 @@ impl Handoffs {
         account: &AccountId,
         ask: &Ask,
     ) -> Result<Read, ServiceError> {
-        let project = ask.project.as_ref();
         match &ask.by {
-            By::SharedId(id) => Box::pin(self.find_sharing(who, account, project, id)).await,
+            By::SharedId(id) => Box::pin(self.find_sharing(who, account, ask, id)).await,
             By::Id(id) => match self.records.cached(&names::handoff(account, id)).await {
-                Some(handoff) => seen(who, project, handoff, MatchedBy::Id),
-                None => Box::pin(self.find_stored(who, account, project, id)).await,
+                Some(handoff) => seen(who, ask, handoff, MatchedBy::Id),
+                None => Box::pin(self.find_stored(who, account, ask, id)).await,
             },
         }
     }
@@ -189,16 +189,16 @@ impl Handoffs {
         &self,
         who: &Principal,
         account: &AccountId,
-        project: Option<&ProjectId>,
+        ask: &Ask,
         id: &HandoffId,
     ) -> Result<Read, ServiceError> {
         let why = match self.records.get(&names::handoff(account, id)).await? {
-            Found::Live(handoff) => return seen(who, project, handoff, MatchedBy::Id),
+            Found::Live(handoff) => return seen(who, ask, handoff, MatchedBy::Id),
             Found::Gone(how) => how.into(),
             Found::Never => Missing::NeverWritten,
         };
         match self.by_alias(account, id).await? {
-            Some(handoff) => seen(who, project, handoff, MatchedBy::Alias),
+            Some(handoff) => seen(who, ask, handoff, MatchedBy::Alias),
             None => Err(Miss::of(why).into()),
         }
     }
@@ -208,7 +208,7 @@ impl Handoffs {
         &self,
         who: &Principal,
         account: &AccountId,
-        project: Option<&ProjectId>,
+        ask: &Ask,
         shared_id: &HandoffId,
     ) -> Result<Read, ServiceError> {
         let set = names::handoffs_sharing(account, shared_id);
@@ -218,7 +218,8 @@ impl Handoffs {
             let page = self.records.members(set.clone(), after, SHARING_PAGE).await?;
             for (_, own, id) in page.iter().filter_map(|listed| names::read_listed(listed)) {
                 // Those of other projects may be many, and are none of this caller's business.
-                if !who.projects.include(&own) || project.is_some_and(|project| *project != own) {
+                let is_other = ask.project.as_ref().is_some_and(|project| *project != own);
+                if !who.projects.include(&own) || is_other {
                     why = Missing::InOtherProject;
                     continue;
                 }
@@ -227,7 +228,10 @@ impl Handoffs {
                 let carries =
                     |handoff: &Arc<Handoff>| handoff.heading.shared_id.as_ref() == Some(shared_id);
                 if let Some(handoff) = found.filter(carries) {
-                    return seen(who, project, handoff, MatchedBy::SharedId);
+                    match within(who, ask, &handoff.heading) {
+                        Ok(()) => return Ok(Read { handoff, matched_by: MatchedBy::SharedId }),
+                        Err(out_of_reach) => why = out_of_reach.into(),
+                    }
                 }
             }
             match page.into_iter().nth(SHARING_PAGE - 1) {
@@ -243,17 +247,46 @@ impl Handoffs {
     }
 }
 
-/// A handoff, unless it is another project's than the caller reaches, or asks for.
+/// Whether a credential may ask for this at all: for the project and the environment that are named,
+/// and, with a call token, for its own call, by its SID alone.
+pub(super) fn may_ask(who: &Principal, ask: &Ask) -> Result<(), ServiceError> {
+    if let Some(project) = ask.project.as_ref().filter(|project| !who.projects.include(project)) {
+        return Err(ServiceError::ForeignProject(project.clone()));
+    }
+    let own = who.acting.as_ref().map(|acting| acting.environment);
+    if let (Some(own), Some(asked)) = (own, ask.client_env)
+        && own != asked
+    {
+        return Err(TokenLimit::Environment(own).into());
+    }
+    match &ask.by {
+        By::Id(id) if who.may_name(id) => Ok(()),
+        By::SharedId(_) if !who.is_of_one_call() => Ok(()),
+        By::Id(_) | By::SharedId(_) => Err(TokenLimit::OtherCall.into()),
+    }
+}
+
+/// A handoff, unless it is out of the caller's reach, or another project's than is asked for.
 fn seen(
     who: &Principal,
-    project: Option<&ProjectId>,
+    ask: &Ask,
     handoff: Arc<Handoff>,
     matched_by: MatchedBy,
 ) -> Result<Read, ServiceError> {
-    let own = &handoff.heading.project;
-    if who.projects.include(own) && project.is_none_or(|project| project == own) {
-        Ok(Read { handoff, matched_by })
-    } else {
-        Err(Miss::of(Missing::InOtherProject).into())
+    match within(who, ask, &handoff.heading) {
+        Ok(()) => Ok(Read { handoff, matched_by }),
+        Err(out_of_reach) => Err(Miss::of(out_of_reach.into()).into()),
+    }
+}
+
+/// Whether a handoff is in the caller's reach, and of what is asked for.
+pub(super) fn within(who: &Principal, ask: &Ask, heading: &Heading) -> Result<(), OutOfReach> {
+    who.reaches(heading)?;
+    if ask.project.as_ref().is_some_and(|project| *project != heading.project) {
+        return Err(OutOfReach::Project);
+    }
+    match (ask.client_env, heading.client_env) {
+        (Some(asked), Some(env)) if asked != env => Err(OutOfReach::Environment),
+        _ => Ok(()),
     }
 }

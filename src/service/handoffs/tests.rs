@@ -23,10 +23,12 @@ fn handoffs() -> (Arc<Handoffs>, Clock) {
     let (seal, watchers) = (Arc::new(ring(&[1])), Arc::default());
     let store = Store { kv, seal, clock: clock.clone(), watchers };
     let records = Arc::new(Records::new(store.clone(), 1 << 20, LookUps::default()));
-    let aliases = Arc::new(Records::new(store, 1 << 20, LookUps::default()));
+    let aliases = Arc::new(Records::new(store.clone(), 1 << 20, LookUps::default()));
+    let connectors = Arc::new(Records::new(store, 1 << 20, LookUps::default()));
     let rates = Arc::new(Rates::new(None, None, clock.clone()));
     let limits = Limits { default_ttl_seconds: 3600, max_data_bytes: 1 << 20 };
-    (Arc::new(Handoffs::new(records, aliases, rates, clock.clone(), limits)), clock)
+    let kept = Kept { records, aliases, connectors };
+    (Arc::new(Handoffs::new(kept, rates, clock.clone(), limits)), clock)
 }
 
 async fn write(handoffs: &Handoffs, clock: &Clock, id: &str, project: &str, shared: Option<&str>) {
@@ -35,6 +37,7 @@ async fn write(handoffs: &Handoffs, clock: &Clock, id: &str, project: &str, shar
         ask: Ask {
             account: None,
             project: Some(project.parse().unwrap()),
+            client_env: None,
             by: By::Id(id.parse().unwrap()),
         },
         shared_id: shared.map_or(SharedId::Keep, |id| SharedId::Set(id.parse().unwrap())),
@@ -102,7 +105,12 @@ async fn a_shared_id_that_many_of_another_project_carry_is_found_behind_them() {
     for n in 0..40 {
         write(&handoffs, &clock, &format!("other{n}"), "q", Some("S")).await;
     }
-    let ask = Ask { account: None, project: None, by: By::SharedId("S".parse().unwrap()) };
+    let ask = Ask {
+        account: None,
+        project: None,
+        client_env: None,
+        by: By::SharedId("S".parse().unwrap()),
+    };
     let nobody_waits = || Ok(None::<()>);
     let patience = Patience::default();
     let read = handoffs.read(&only("p"), &ask, patience, nobody_waits).await.unwrap();
@@ -110,13 +118,18 @@ async fn a_shared_id_that_many_of_another_project_carry_is_found_behind_them() {
     let read = handoffs.read(&Principal::admin(), &ask, patience, nobody_waits).await.unwrap();
     assert_eq!(read.handoff.heading.id.as_str(), "other39");
     let missed = handoffs.read(&only("r"), &ask, patience, nobody_waits).await;
-    assert!(matches!(missed, Err(crate::service::error::ServiceError::NoHandoff(_))));
+    assert!(matches!(missed, Err(ServiceError::NoHandoff(_))));
 }
 
 #[tokio::test]
 async fn the_aliases_of_many_that_expired_are_taken_away_in_time_or_next_time() {
     let (handoffs, clock) = handoffs();
-    let by = |id: String| Ask { account: None, project: None, by: By::Id(id.parse().unwrap()) };
+    let by = |id: String| Ask {
+        account: None,
+        project: None,
+        client_env: None,
+        by: By::Id(id.parse().unwrap()),
+    };
     for n in 0..600 {
         write(&handoffs, &clock, &format!("h{n}"), "p", None).await;
         let alias = vec![format!("a{n}").parse().unwrap()];

@@ -5,18 +5,25 @@ use std::time::Duration;
 
 use crate::domain::account::AccountId;
 use crate::domain::account::ProjectId;
+use crate::domain::connector::ConnectorId;
+use crate::domain::connector::environment::ClientEnv;
 use crate::domain::handoff::Handoff;
 use crate::domain::handoff::Heading;
 use crate::domain::handoff::Status;
 use crate::domain::handoff_id::HandoffId;
 use crate::domain::merge::merge;
+use crate::domain::principal::OutOfReach;
 use crate::domain::principal::Principal;
+use crate::domain::principal::Projects;
 use crate::domain::principal::Scope;
 use crate::service::error::ServiceError;
+use crate::service::error::TokenLimit;
 use crate::service::handoffs::Ask;
 use crate::service::handoffs::By;
 use crate::service::handoffs::Handoffs;
 use crate::service::handoffs::RACES;
+use crate::service::handoffs::read::may_ask;
+use crate::service::handoffs::read::within;
 use crate::service::require;
 use crate::store::kv::Change;
 use crate::store::kv::Expect;
@@ -121,13 +128,12 @@ impl Handoffs {
     /// renews its life, so a writer may repeat what it is not sure of.
     pub async fn write(&self, who: &Principal, write: Write) -> Result<Stored, ServiceError> {
         let account = require(who, Scope::HandoffWrite, write.ask.account.as_ref())?;
-        let project = write.ask.project.clone().unwrap_or_default();
-        if !who.projects.include(&project) {
-            return Err(ServiceError::ForeignProject(project));
-        }
-        let id = match write.ask.by.clone() {
+        let project = write.ask.project.clone().unwrap_or_else(|| own_project(who));
+        let ask = Ask { project: Some(project.clone()), ..write.ask.clone() };
+        may_ask(who, &ask)?;
+        let id = match ask.by.clone() {
             By::Id(id) => id,
-            By::SharedId(id) => self.written_by_shared_id(who, &account, &project, id).await?,
+            By::SharedId(id) => self.written_by_shared_id(who, &account, &ask, id).await?,
         };
         // Whoever says what must be there learns whether it is, and may mean nothing else by it.
         let may_guess = !matches!(write.precondition, Precondition::None | Precondition::Absent);
@@ -142,6 +148,8 @@ impl Handoffs {
             shared_id: None,
             status: write.status.unwrap_or_else(|| Status::told_by(&write.data)),
             ttl_seconds: write.ttl_seconds.unwrap_or(self.limits.default_ttl_seconds),
+            connector: None,
+            client_env: None,
         };
         let mut found = self.records.get(&key).await?.live();
         let mut turn = None;
@@ -150,6 +158,10 @@ impl Handoffs {
             if there.is_some_and(|there| there.heading.project != heading.project) {
                 return Err(ServiceError::HeldByOtherProject);
             }
+            if let Some(there) = there {
+                self.may_write_over(who, &ask, there).await?;
+            }
+            (heading.connector, heading.client_env) = written_through(who, &ask, there);
             if may_guess && there.is_none() {
                 self.count_miss(who, (&heading.account, &write.ask.by))?;
             }
@@ -167,15 +179,38 @@ impl Handoffs {
         Err(ServiceError::Contended)
     }
 
+    /// Whether `who` may write over a handoff of its project: not over another environment's, and where
+    /// the handoff's connector says so, only with that connector's tokens.
+    async fn may_write_over(
+        &self,
+        who: &Principal,
+        ask: &Ask,
+        there: &Handoff,
+    ) -> Result<(), ServiceError> {
+        if within(who, ask, &there.heading) == Err(OutOfReach::Environment) {
+            return Err(TokenLimit::HeldByOtherEnvironment.into());
+        }
+        let own = who.acting.as_ref().map(|acting| &acting.connector);
+        let Some(connector) = there.heading.connector.as_ref().filter(|its| Some(*its) != own)
+        else {
+            return Ok(());
+        };
+        let connector = self.connectors.get(&names::connector(connector)).await?.live();
+        if connector.is_some_and(|found| found.record.settings.routing.call_token_only) {
+            return Err(TokenLimit::OwnTokensOnly.into());
+        }
+        Ok(())
+    }
+
     /// The id of what is written by a shared id alone.
     async fn written_by_shared_id(
         &self,
         who: &Principal,
         account: &AccountId,
-        project: &ProjectId,
+        ask: &Ask,
         shared_id: HandoffId,
     ) -> Result<HandoffId, ServiceError> {
-        match self.find_sharing(who, account, Some(project), &shared_id).await {
+        match self.find_sharing(who, account, ask, &shared_id).await {
             Ok(read) => Ok(read.handoff.heading.id.clone()),
             Err(ServiceError::NoHandoff(_)) => Ok(shared_id),
             Err(error) => Err(error),
@@ -191,7 +226,10 @@ impl Handoffs {
         let mut turn = None;
         for _ in 0..RACES {
             patch.precondition.check(Some(there.revision))?;
-            let (heading, data) = self.patched(&there, &patch)?;
+            self.may_write_over(who, &patch.ask, &there).await?;
+            let (mut heading, data) = self.patched(&there, &patch)?;
+            (heading.connector, heading.client_env) =
+                written_through(who, &patch.ask, Some(&there));
             let key = names::handoff(&account, &heading.id);
             if let Some(stored) = self.put_over(Some(&there), &key, &heading, &data).await? {
                 return Ok(stored);
@@ -250,5 +288,27 @@ impl Handoffs {
             }
             Written::Conflict => Ok(None),
         }
+    }
+}
+
+/// The project of a write that names none: a connector's own, for its tokens.
+fn own_project(who: &Principal) -> ProjectId {
+    match (&who.acting, &who.projects) {
+        (Some(_), Projects::Only(own)) => own.first().cloned().unwrap_or_default(),
+        _ => ProjectId::default(),
+    }
+}
+
+/// The connector and the environment that a handoff is written through; what a key writes over keeps
+/// its own.
+fn written_through(
+    who: &Principal,
+    ask: &Ask,
+    there: Option<&Handoff>,
+) -> (Option<ConnectorId>, Option<ClientEnv>) {
+    match (&who.acting, there.map(|there| &there.heading)) {
+        (Some(acting), _) => (Some(acting.connector.clone()), Some(acting.environment)),
+        (None, Some(heading)) => (heading.connector.clone(), heading.client_env.or(ask.client_env)),
+        (None, None) => (None, ask.client_env),
     }
 }

@@ -22,6 +22,8 @@ fn at(revision: u64, clock: &Clock) -> Arc<Handoff> {
         shared_id: None,
         status: Status::Ready,
         ttl_seconds: 60,
+        connector: None,
+        client_env: None,
     };
     let expires_at = clock.now().plus(Duration::from_secs(60));
     Arc::new(Handoff::new(heading, "{}", revision, expires_at))

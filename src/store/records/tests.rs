@@ -43,6 +43,8 @@ impl Bench {
             shared_id: None,
             status: Status::Ready,
             ttl_seconds: 60,
+            connector: None,
+            client_env: None,
         };
         let expires_at = self.clock.now().plus(Duration::from_secs(60));
         let handoff = Handoff::new(heading, data, 0, expires_at);

@@ -22,6 +22,8 @@ fn handoff(data: &str, status: Status) -> Handoff {
         shared_id: Some("five9-1".parse().unwrap()),
         status,
         ttl_seconds: 60,
+        connector: None,
+        client_env: None,
     };
     Handoff::new(heading, data, 7_000_000, Timestamp::NEVER)
 }

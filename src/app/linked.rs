@@ -1,0 +1,79 @@
+//! What stands on connectors: their tokens, the accounts that sign for them, their use cases.
+
+use std::sync::Arc;
+
+use crate::app::StartError;
+use crate::app::block_on;
+use crate::auth::api_key::KeyDoor;
+use crate::auth::call_token::CallDoor;
+use crate::auth::connector_token::TokenDoor;
+use crate::auth::doors::Doors;
+use crate::auth::twilio_request::TwilioDoor;
+use crate::config::Settings;
+use crate::domain::public_url::PublicUrl;
+use crate::service::connectors::Connectors;
+use crate::service::connectors::Parts;
+use crate::service::connectors::Reached;
+use crate::store::connector::StoredConnector;
+use crate::store::instance::Instance;
+use crate::store::records::Records;
+use crate::store::records::Store;
+use crate::store::seal::Seal;
+use crate::telemetry::metrics::LookUps;
+use crate::telemetry::metrics::Metrics;
+use crate::twilio::rest::Rest;
+
+// A connector takes some five kilobytes.
+const L1_BYTES: u64 = 8 << 20;
+
+/// Connectors and the doors they open.
+pub(super) struct Linked {
+    pub(super) stored: Arc<Records<StoredConnector>>,
+    pub(super) twilio: Arc<TwilioDoor>,
+    tokens: Arc<TokenDoor>,
+    store: Store,
+}
+
+impl Linked {
+    /// Connectors in `store`; `local` are this server's own URLs, for when no public one is set.
+    pub(super) fn new(
+        settings: &Settings,
+        store: &Store,
+        local: Vec<PublicUrl>,
+        metrics: &Metrics,
+    ) -> Result<Self, StartError> {
+        let clock = &store.clock;
+        let look_ups = metrics.look_ups("connector");
+        let stored = Arc::new(Records::new(store.clone(), L1_BYTES, look_ups));
+        let instance = block_on(Instance::find_or_make(store.kv.as_ref(), &store.seal))?;
+        let keys = settings.signing_keys.clone().unwrap_or_else(|| vec![instance.signing_key]);
+        let tokens = TokenDoor::new(&keys, instance.id, Arc::clone(&stored), clock.clone());
+        let tokens = Arc::new(tokens.map_err(StartError::SigningKeys)?);
+        let twilio = Arc::new(TwilioDoor::new(&settings.twilio, local, clock.clone()));
+        Ok(Self { stored, twilio, tokens, store: store.clone() })
+    }
+
+    /// The doors of those who hold a secret.
+    pub(super) fn doors(&self, keys: KeyDoor, seal: &Seal) -> Result<Doors, StartError> {
+        let stored = Arc::clone(&self.stored);
+        let calls = CallDoor::new(seal, Arc::clone(&stored), self.store.clock.clone())?;
+        Ok(Doors { keys, connectors: Arc::clone(&self.tokens), calls: Arc::new(calls), stored })
+    }
+
+    /// What is done with connectors.
+    pub(super) fn use_cases(self, settings: &Settings) -> Result<Connectors, StartError> {
+        Ok(Connectors::new(Parts {
+            // Names are looked up when one is given, and never else.
+            names: Arc::new(Records::new(self.store.clone(), 0, LookUps::default())),
+            records: self.stored,
+            tokens: self.tokens,
+            twilio: self.twilio,
+            rest: Rest::new(&settings.twilio.api_url)?,
+            clock: self.store.clock,
+            reached: Reached {
+                is_set: !settings.twilio.public_urls.is_empty(),
+                is_local: settings.twilio.is_local,
+            },
+        }))
+    }
+}

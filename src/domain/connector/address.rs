@@ -1,0 +1,122 @@
+//! Addresses and lines as Twilio takes them: [`AgentUrl`], [`SipUri`], [`PhoneNumber`],
+//! [`WorkflowSid`], [`Line`].
+
+use std::str::FromStr;
+
+use serde::Deserialize;
+use serde::Serialize;
+use thiserror::Error;
+
+const MAX_URL_CHARACTERS: usize = 500;
+const MAX_LINE_CHARACTERS: usize = 500;
+
+/// Why something of a connector's settings cannot be what it is meant for.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{0}")]
+pub struct Unfit(pub(super) String);
+
+impl Unfit {
+    pub(super) fn new(why: &str) -> Self {
+        Self(why.to_owned())
+    }
+}
+
+macro_rules! texts {
+    ($($(#[$attribute:meta])+ $name:ident: $why:literal, $fits:expr;)+) => {$(
+        $(#[$attribute])+
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Unfit;
+
+            fn from_str(text: &str) -> Result<Self, Unfit> {
+                let fits: fn(&str) -> bool = $fits;
+                if fits(text) { Ok(Self(text.to_owned())) } else { Err(Unfit::new($why)) }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Unfit;
+
+            fn try_from(text: String) -> Result<Self, Unfit> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(text: $name) -> Self {
+                text.0
+            }
+        }
+    )+};
+}
+
+texts! {
+    /// Where an agent takes a media stream. Twilio takes `wss://` alone, and no query.
+    AgentUrl: "must be wss://host[:port][/path], at most 500 characters, without user, query or fragment", |text| {
+        let rest = text.strip_prefix("wss://").unwrap_or_default();
+        let host = rest.split('/').next().unwrap_or_default();
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/:[]%!$&()*+,;=".contains(&b);
+        !host.is_empty() && text.len() <= MAX_URL_CHARACTERS && rest.bytes().all(plain)
+    };
+    /// A SIP address.
+    SipUri: "must be sip:user@host, at most 255 characters, parameters after ; and no ?", |text| {
+        let rest = text.strip_prefix("sip:").or_else(|| text.strip_prefix("sips:"));
+        let (user, host) = rest.and_then(|rest| rest.split_once('@')).unwrap_or_default();
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~:[]%!$()*+,;=".contains(&b);
+        let is_whole = !user.is_empty() && !host.is_empty() && text.len() <= 255;
+        is_whole && user.bytes().all(plain) && host.bytes().all(plain)
+    };
+    /// A telephone number, E.164.
+    PhoneNumber: "must be a number in E.164 form, such as +441632960000", |text| {
+        let digits = text.strip_prefix('+').unwrap_or_default();
+        (7..=15).contains(&digits.len()) && !digits.starts_with('0')
+            && digits.bytes().all(|b| b.is_ascii_digit())
+    };
+    /// A TaskRouter workflow.
+    WorkflowSid: "must be a workflow's SID: WW and 32 hex digits", |text| {
+        let hex = text.strip_prefix("WW").unwrap_or_default();
+        hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_hexdigit())
+    };
+    /// What is said to a caller; may be empty.
+    #[derive(Default)]
+    Line: "must be at most 500 characters, without control characters", |text| {
+        text.chars().count() <= MAX_LINE_CHARACTERS && !text.chars().any(char::is_control)
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_what_twilio_takes() {
+        for url in ["wss://a.example/x", "wss://a.example:8443", "wss://[::1]/a"] {
+            assert!(url.parse::<AgentUrl>().is_ok(), "{url}");
+        }
+        for url in
+            ["", "wss://", "ws://a.example", "https://a", "wss://a?b=c", "wss://u@a", "wss://a b"]
+        {
+            assert!(url.parse::<AgentUrl>().is_err(), "{url}");
+        }
+        for uri in ["sip:agent@sip.example.com", "sips:a@b", "sip:a@b;transport=tls"] {
+            assert!(uri.parse::<SipUri>().is_ok(), "{uri}");
+        }
+        for uri in ["sip:b", "tel:+1", "sip:a@b?X-H=1", "sip:@b", "sip:a@b@c", "sip:a@b c"] {
+            assert!(uri.parse::<SipUri>().is_err(), "{uri}");
+        }
+        assert!("+441632960000".parse::<PhoneNumber>().is_ok());
+        for number in ["441632960000", "+0441632960", "+44 1632", "+4416329600001234"] {
+            assert!(number.parse::<PhoneNumber>().is_err(), "{number}");
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! [`Settings`]: what of a connector may be changed.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::domain::connector::address::Unfit;
+use crate::domain::connector::address::WorkflowSid;
+use crate::domain::connector::destination::Destination;
+use crate::domain::connector::destination::Fallback;
+use crate::domain::connector::exposed::HandoffApi;
+use crate::domain::connector::extra_info::ExtraInfo;
+use crate::domain::connector::routing::MASK;
+use crate::domain::connector::routing::Routing;
+use crate::domain::merge::merge;
+
+const MAX_NAME_CHARACTERS: usize = 100;
+const MAX_VARIANT_CHARACTERS: usize = 128;
+const MAX_DESTINATIONS: usize = 200;
+const MAX_KEY_CHARACTERS: usize = 64;
+const MAX_EXPOSED: usize = 100;
+
+/// The members of [`Settings`], as the API has them.
+pub const MEMBERS: [&str; 9] = [
+    "name",
+    "variant_id",
+    "extra_info",
+    "routing",
+    "destinations",
+    "fallback",
+    "handoff_api",
+    "flex",
+    "studio",
+];
+
+/// What of a connector may be changed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// What people call it; one of each name in an environment of a project.
+    pub name: Name,
+    /// `PolyAI`'s variant; empty when there is none.
+    #[serde(default)]
+    pub variant_id: VariantId,
+    /// Languages, and what else a client sends.
+    #[serde(default)]
+    pub extra_info: ExtraInfo,
+    /// How calls reach the agent.
+    #[serde(default)]
+    pub routing: Routing,
+    /// Where the agent may send calls, by the keys it names.
+    #[serde(default)]
+    pub destinations: Destinations,
+    /// What becomes of a call when nothing else can be done for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
+    /// What of an agent's flat state is exposed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handoff_api: Option<HandoffApi>,
+    /// What Flex gets.
+    #[serde(default)]
+    pub flex: Flex,
+    /// What Studio gets.
+    #[serde(default)]
+    pub studio: Studio,
+}
+
+/// Why a text is no settings of a connector.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{pointer}: {why}")]
+pub struct BadSettings {
+    /// JSON pointer to the place.
+    pub pointer: String,
+    /// What is wrong there.
+    pub why: String,
+}
+
+impl Settings {
+    /// Reads JSON text, no key of which stands twice.
+    pub fn read(text: &str) -> Result<Self, BadSettings> {
+        let mut reader = serde_json::Deserializer::from_str(text);
+        serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+            let parts = error.path().iter().map(ToString::to_string);
+            let pointer = std::iter::once(String::new()).chain(parts).collect::<Vec<_>>().join("/");
+            // Without the position: it is one in a text that the caller may not have sent. And a
+            // complaint about a secret would quote it.
+            let why = error.inner().to_string();
+            let why = if pointer.starts_with("/routing/sip/headers/") {
+                "must be a string"
+            } else {
+                why.split(" at line ").next().unwrap_or_default()
+            };
+            BadSettings { pointer, why: why.to_owned() }
+        })
+    }
+
+    /// JSON text of all of it, with a mask in the place of each secret.
+    pub fn masked(&self) -> Result<String, serde_json::Error> {
+        let text = serde_json::to_string(self)?;
+        let headers = self.routing.sip.iter().flat_map(|sip| sip.headers.keys());
+        let masks: BTreeMap<_, _> = headers.map(|name| (name, MASK)).collect();
+        if masks.is_empty() {
+            return Ok(text);
+        }
+        let mask = serde_json::json!({ "routing": { "sip": { "headers": masks } } });
+        Ok(merge(&text, &mask.to_string()).unwrap_or(text))
+    }
+}
+
+/// A connector's name: 1–100 characters, no control characters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Name(String);
+
+impl Name {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Name {
+    type Error = Unfit;
+
+    fn try_from(text: String) -> Result<Self, Unfit> {
+        let fits = (1..=MAX_NAME_CHARACTERS).contains(&text.trim().chars().count());
+        if !fits || text.chars().any(char::is_control) {
+            return Err(Unfit(format!(
+                "must be 1 to {MAX_NAME_CHARACTERS} characters, without control characters"
+            )));
+        }
+        Ok(Self(text.trim().to_owned()))
+    }
+}
+
+/// A variant of a project; may be empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Option<String>")]
+pub struct VariantId(String);
+
+impl VariantId {
+    /// The id.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<Option<String>> for VariantId {
+    type Error = Unfit;
+
+    fn try_from(text: Option<String>) -> Result<Self, Unfit> {
+        let text = text.unwrap_or_default();
+        if text.len() > MAX_VARIANT_CHARACTERS || !text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(Unfit(format!(
+                "must be at most {MAX_VARIANT_CHARACTERS} printable ASCII characters without blanks; empty for none"
+            )));
+        }
+        Ok(Self(text))
+    }
+}
+
+/// Where the agent may send calls, by key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "BTreeMap<String, Destination>")]
+pub struct Destinations(BTreeMap<String, Destination>);
+
+impl Destinations {
+    /// The destination of a key.
+    pub fn get(&self, key: &str) -> Option<&Destination> {
+        self.0.get(key)
+    }
+}
+
+impl TryFrom<BTreeMap<String, Destination>> for Destinations {
+    type Error = Unfit;
+
+    fn try_from(given: BTreeMap<String, Destination>) -> Result<Self, Unfit> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        let is_key =
+            |key: &String| (1..=MAX_KEY_CHARACTERS).contains(&key.len()) && key.bytes().all(plain);
+        if given.len() > MAX_DESTINATIONS || !given.keys().all(is_key) {
+            return Err(Unfit(format!(
+                "must be at most {MAX_DESTINATIONS}, each under a key of 1 to {MAX_KEY_CHARACTERS} of A–Z a–z 0–9 . _ -"
+            )));
+        }
+        Ok(Self(given))
+    }
+}
+
+/// What Flex gets.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Flex {
+    /// The workflow of calls whose handoff names no destination.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workflow_sid: Option<WorkflowSid>,
+    /// Members of `data` that tasks carry.
+    pub expose: Exposed,
+    /// Flex Insights: `conversation_attribute_1` to `_10`, and the member of `data` that each gets.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub insights: BTreeMap<Insight, String>,
+}
+
+/// One of Flex Insights' ten free attributes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Insight(String);
+
+impl TryFrom<String> for Insight {
+    type Error = Unfit;
+
+    fn try_from(text: String) -> Result<Self, Unfit> {
+        let number = text.strip_prefix("conversation_attribute_").unwrap_or_default();
+        if (1..=10).any(|known: u8| known.to_string() == number) {
+            Ok(Self(text))
+        } else {
+            Err(Unfit::new("must be conversation_attribute_1 to conversation_attribute_10"))
+        }
+    }
+}
+
+/// What Studio gets.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Studio {
+    /// Members of `data` that the answer to a flow carries; all of them when this is not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expose: Option<Exposed>,
+}
+
+/// Members of `data`, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<String>")]
+pub struct Exposed(Vec<String>);
+
+impl TryFrom<Vec<String>> for Exposed {
+    type Error = Unfit;
+
+    fn try_from(names: Vec<String>) -> Result<Self, Unfit> {
+        let is_name = |name: &String| (1..=128).contains(&name.chars().count());
+        if names.len() > MAX_EXPOSED || !names.iter().all(is_name) {
+            return Err(Unfit(format!(
+                "must be at most {MAX_EXPOSED} names of 1 to 128 characters"
+            )));
+        }
+        Ok(Self(names))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Settings, String> {
+        serde_json::from_str(text).map_err(|why| why.to_string())
+    }
+
+    #[test]
+    fn a_name_is_enough_and_all_else_has_its_default() {
+        let settings = read(r#"{"name":" Front desk "}"#).unwrap();
+        assert_eq!(settings.name.as_str(), "Front desk");
+        assert_eq!(settings.variant_id.as_str(), "");
+        let null = read(r#"{"name":"a","variant_id":null}"#).unwrap();
+        assert_eq!(null.variant_id.as_str(), "");
+        for text in [
+            "{}",
+            r#"{"name":""}"#,
+            r#"{"name":"a","colour":"red"}"#,
+            r#"{"name":"a","variant_id":"a b"}"#,
+            r#"{"name":"a","destinations":{"a b":{"number":"+441632960000"}}}"#,
+            r#"{"name":"a","flex":{"insights":{"conversation_attribute_11":"x"}}}"#,
+            r#"{"name":"a","studio":{"expose":[""]}}"#,
+        ] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn all_of_it_reads_back_and_secrets_are_masked_where_it_is_shown() {
+        let text = r#"{"name":"a","variant_id":"v","extra_info":{"n":1.10},"routing":{"mode":"sip","sip":{"uri":"sip:a@b","headers":{"X-PolyAi-Auth-Token":"hunter2"}}},"destinations":{"billing":{"number":"+441632960000"}},"fallback":{"say":"Sorry"},"handoff_api":{"state_keys":["a"]},"flex":{"expose":["a"],"insights":{"conversation_attribute_1":"a"}},"studio":{"expose":[]}}"#;
+        let settings = read(text).unwrap();
+        let kept = serde_json::to_string(&settings).unwrap();
+        assert_eq!(serde_json::to_string(&read(&kept).unwrap()).unwrap(), kept);
+        assert!(kept.contains("hunter2") && kept.contains(r#"{"n":1.10}"#));
+        let shown = settings.masked().unwrap();
+        assert!(!shown.contains("hunter2") && shown.contains(r#""X-PolyAi-Auth-Token":"***""#));
+        assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,271 @@
+//! Finding out what is wrong with a connector: point by point, what was seen and what to do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::domain::clock::Timestamp;
+use crate::domain::connector::Connector;
+use crate::domain::connector::ConnectorId;
+use crate::domain::connector::link::State;
+use crate::domain::connector::routing::Mode;
+use crate::domain::principal::Principal;
+use crate::service::connectors::Connectors;
+use crate::service::error::ConnectorError;
+use crate::service::error::ServiceError;
+use crate::service::error::TokenLimit;
+use crate::store::connector::StoredConnector;
+use crate::telemetry::outbound;
+use crate::twilio::rest::Number;
+use crate::twilio::rest::RestError;
+
+// A token that ends so soon should be rotated.
+const SOON: Duration = Duration::from_secs(30 * 24 * 3600);
+// All questions to Twilio together.
+const LIMIT: Duration = Duration::from_secs(6);
+// Numbers that are told of, one by one.
+const MAX_TOLD: usize = 50;
+
+/// What was found.
+#[derive(Debug)]
+pub struct Report {
+    /// The connector.
+    pub stored: Arc<StoredConnector>,
+    /// Point by point.
+    pub points: Vec<Point>,
+    /// What to paste: where Studio asks for a handoff.
+    pub studio_url: String,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Point {
+    /// What.
+    pub point: &'static str,
+    /// Whether it is as it should be; null where that cannot be told.
+    pub ok: Option<bool>,
+    /// What was seen.
+    pub seen: String,
+    /// What to do; empty where there is nothing to do.
+    pub to_do: String,
+}
+
+impl Point {
+    fn good(point: &'static str, seen: impl Into<String>) -> Self {
+        Self { point, ok: Some(true), seen: seen.into(), to_do: String::new() }
+    }
+
+    fn bad(point: &'static str, seen: impl Into<String>, to_do: impl Into<String>) -> Self {
+        Self { point, ok: Some(false), seen: seen.into(), to_do: to_do.into() }
+    }
+
+    fn open(point: &'static str, seen: impl Into<String>, to_do: impl Into<String>) -> Self {
+        Self { point, ok: None, seen: seen.into(), to_do: to_do.into() }
+    }
+}
+
+impl Connectors {
+    /// Looks at all that a connector needs: with its token, or as whoever manages it.
+    pub async fn verify(&self, who: &Principal, id: &ConnectorId) -> Result<Report, ServiceError> {
+        let stored = match &who.acting {
+            None => self.get(who, id).await?,
+            Some(acting) if acting.connector == *id && acting.call.is_none() => {
+                self.reached_by(who, id).await?
+            }
+            Some(acting) if acting.call.is_some() => return Err(TokenLimit::OtherCall.into()),
+            Some(_) => return Err(ConnectorError::OtherThanTheTokens.into()),
+        };
+        let connector = &stored.record;
+        let base = self.twilio.public_url();
+        let voice_url = format!("{base}/twilio/voice/{id}");
+        let (public_url, numbers) =
+            tokio::join!(self.public_url(), self.numbers(connector, &voice_url));
+        let mut points =
+            vec![self.token(connector), link(connector), public_url, self.last_request(id)];
+        points.push(agent(connector));
+        points.extend(numbers);
+        let studio_url = format!("{base}/twilio/studio/handoff/{id}");
+        Ok(Report { stored, points, studio_url })
+    }
+
+    fn token(&self, connector: &Connector) -> Point {
+        let now = self.clock.now();
+        let live: Vec<_> = connector.live_tokens(now).collect();
+        let Some(newest) = live.first() else {
+            let rotate = format!("Make another: baton connector rotate {}", connector.id);
+            return Point::bad("token", "none is live", rotate);
+        };
+        let end = Timestamp::from_micros(newest.ends_at);
+        let seen = format!("{} live; the newest works until {end}", live.len());
+        if end.until(now) < SOON {
+            let rotate =
+                format!("It ends soon. Make another: baton connector rotate {}", connector.id);
+            return Point::bad("token", seen, rotate);
+        }
+        Point::good("token", seen)
+    }
+
+    async fn public_url(&self) -> Point {
+        let url = self.twilio.public_url();
+        if !self.reached.is_set {
+            let to_do = "Set BATON_PUBLIC_URL to where Twilio reaches this server, such as https://voice.example.com";
+            return Point::bad("public_url", "not set", to_do);
+        }
+        let set = format!("{url} is set");
+        match outbound::glance(&format!("{url}/livez")).await {
+            Ok((200, body)) if body.contains("\"live\"") => {
+                Point::good("public_url", format!("{set}, and Baton answers there"))
+            }
+            Ok((status, _)) => Point::bad(
+                "public_url",
+                format!("{set}; {url}/livez answered {status}, and not as Baton does"),
+                "Let your proxy pass that host, and its path prefix if it has one, on to Baton",
+            ),
+            // From here; Twilio may stand on another side of the same proxy.
+            Err(why) => Point::open(
+                "public_url",
+                format!("{set}; from here {url}/livez gave {why}"),
+                "Ask for that URL from outside. Where it answers there, all is well: some networks do not let a server reach itself",
+            ),
+        }
+    }
+
+    fn last_request(&self, id: &ConnectorId) -> Point {
+        let last = self.twilio.seen.last(id);
+        let refused =
+            last.refused.as_ref().map(|(at, why)| format!("the last refused one came {at}: {why}"));
+        let read =
+            "README, \"Signature refused? Do this\", says what mends it; the log has the rest";
+        match (last.verified, refused) {
+            (Some(at), None) => Point::good("last_request", format!("verified {at}")),
+            (Some(at), Some(refused)) => {
+                let is_newer = last.refused.is_some_and(|(refused_at, _)| refused_at > at);
+                let seen = format!("verified {at}; {refused}");
+                if is_newer {
+                    Point::bad("last_request", seen, read)
+                } else {
+                    Point::good("last_request", seen)
+                }
+            }
+            (None, Some(refused)) => Point::bad("last_request", refused, read),
+            (None, None) => Point::open(
+                "last_request",
+                "none since this server started",
+                "Let the flow ask once, or call the number",
+            ),
+        }
+    }
+
+    async fn numbers(&self, connector: &Connector, voice_url: &str) -> Vec<Point> {
+        let none = |why: &str| vec![Point::open("numbers", why, "")];
+        let Some(link) = &connector.link else { return none("not looked at: no confirmed link") };
+        let asking = self.rest.numbers(&link.account_sid, link.region, &link.secrets);
+        let numbers = match tokio::time::timeout(LIMIT, asking).await {
+            Ok(Ok(numbers)) => numbers,
+            Ok(Err(RestError::Refused(says))) => {
+                let to_do = "Give the link an API key that may list the account's numbers, or leave this point open";
+                return vec![Point::open("numbers", format!("Twilio says: {says}"), to_do)];
+            }
+            Ok(Err(RestError::Unreached(why))) => return none(&format!("Twilio: {why}")),
+            Err(_late) => return none("Twilio: no answer in time"),
+        };
+        let (ours, others): (Vec<_>, Vec<_>) =
+            numbers.iter().partition(|number| without_query(&number.voice_url) == voice_url);
+        let is_flow = |number: &&&Number| number.voice_url.contains("://webhooks.twilio.com/");
+        let flows = others.iter().filter(is_flow).count();
+        let seen = format!(
+            "{} of {} use {voice_url}; {flows} go to a Studio flow",
+            ours.len(),
+            numbers.len()
+        );
+        let mut points = vec![match (ours.is_empty(), flows) {
+            (false, _) => Point::good("numbers", seen),
+            (true, 0) => {
+                Point::bad("numbers", seen, "Send the number to a Studio flow that asks Baton")
+            }
+            (true, _) => Point::open("numbers", seen, "See that the flow asks Baton"),
+        }];
+        points.extend(ours.into_iter().take(MAX_TOLD).map(number));
+        points
+    }
+}
+
+fn link(connector: &Connector) -> Point {
+    let pending = connector.pending.as_ref().map(|pending| match &pending.state {
+        State::Unverified(why) => {
+            format!("{} waits for Twilio to confirm it ({why})", pending.link.account_sid)
+        }
+        State::Refused(says) => {
+            format!("{} was refused: Twilio says: {says}", pending.link.account_sid)
+        }
+    });
+    let linked = connector.link.as_ref().map(|link| {
+        let since = Timestamp::from_micros(link.linked_at);
+        format!("{} is linked, confirmed {since}", link.account_sid)
+    });
+    let again = "Correct what Twilio refused, and link again: baton connector link";
+    match (linked, pending) {
+        (Some(linked), None) => Point::good("link", linked),
+        (Some(linked), Some(pending)) => Point::bad("link", format!("{linked}; {pending}"), again),
+        (None, Some(pending)) => {
+            let to_do = "Nothing is verified till then. If Twilio is reached from this machine, link again: baton connector link";
+            Point::bad("link", pending, to_do)
+        }
+        (None, None) => Point::bad(
+            "link",
+            "no Twilio account is linked",
+            format!("Link one: baton connector link {} --account-sid AC…", connector.id),
+        ),
+    }
+}
+
+fn agent(connector: &Connector) -> Point {
+    let routing = &connector.settings.routing;
+    match (routing.mode, &routing.agent_url, &routing.sip) {
+        (Mode::Stream, Some(url), _) => Point::good("agent", format!("stream to {}", url.as_str())),
+        (Mode::Sip, _, Some(sip)) => Point::good("agent", format!("call to {}", sip.uri.as_str())),
+        (Mode::Stream, None, _) => Point::open(
+            "agent",
+            "routing.mode is stream, and routing.agent_url is not set",
+            "Set it: {\"routing\":{\"agent_url\":\"wss://…\"}}. Where calls reach the agent by another way, leave it",
+        ),
+        (Mode::Sip, _, None) => Point::bad(
+            "agent",
+            "routing.mode is sip, and routing.sip is not set",
+            "Set it: {\"routing\":{\"sip\":{\"uri\":\"sip:…\"}}}",
+        ),
+        (Mode::Compat, _, _) => Point::bad(
+            "agent",
+            "routing.mode is compat: <Connect connectorId>, which does nothing at Twilio",
+            "Choose stream or sip",
+        ),
+    }
+}
+
+/// A number that uses the connector.
+fn number(number: &Number) -> Point {
+    let mut faults = Vec::new();
+    if !number.trunk_sid.is_empty() {
+        faults.push("it is on a SIP trunk (trunk_sid), so Twilio ignores its voice URL: take it off the trunk");
+    } else if !number.voice_application_sid.is_empty() {
+        faults.push("a TwiML application is set (voice_application_sid), so Twilio ignores its voice URL: clear it");
+    }
+    if number.voice_fallback_url.is_empty() {
+        faults.push("voice_fallback_url is empty, so a caller hears an error when Baton is not reached: set a TwiML Bin that enqueues the call");
+    }
+    if number.status_callback.is_empty() {
+        faults.push("status_callback is empty: Baton does not learn when its calls end");
+    }
+    let method = if number.voice_method.is_empty() { "POST" } else { &number.voice_method };
+    let seen = format!("{} asks by {method}", number.phone_number);
+    if faults.is_empty() {
+        Point::good("number", seen)
+    } else {
+        Point::bad("number", seen, faults.join("; "))
+    }
+}
+
+fn without_query(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or(url)
+}

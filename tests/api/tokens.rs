@@ -1,0 +1,440 @@
+//! Connector Tokens and call tokens: every token at every route, for one's own and for others' calls,
+//! projects, accounts and environments; and every way to forge one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::Ed25519KeyPair;
+use aws_lc_rs::signature::KeyPair;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use baton::auth::call_token::CallDoor;
+use baton::domain::connector::ConnectorId;
+use baton::http::gate::Door;
+use baton::http::routes::ROUTES;
+use baton::store::memory::Memory;
+use baton::store::records::Records;
+use baton::store::records::Store;
+use baton::store::seal::Seal;
+use baton::telemetry::metrics::LookUps;
+use jsonwebtoken::Algorithm;
+use jsonwebtoken::EncodingKey;
+use jsonwebtoken::Header;
+use reqwest::Method;
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use serde_json::json;
+
+use crate::connectors::PATH;
+use crate::connectors::bearer;
+use crate::connectors::made;
+use crate::connectors::reference;
+use crate::contract;
+use crate::harness::Client;
+use crate::harness::SID;
+use crate::harness::Server;
+
+const OTHER_SID: &str = "CAffffffffffffffffffffffffffffffff";
+
+/// A server whose signing key the test knows.
+struct Signing {
+    server: Server,
+    key: Vec<u8>,
+    _folder: tempfile::TempDir,
+}
+
+impl Signing {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap().as_ref().to_vec();
+        let file = folder.path().join("keys");
+        std::fs::write(&file, STANDARD.encode(&key)).unwrap();
+        let server = Server::with(&["--signing-keys-file", file.to_str().unwrap()]);
+        Self { server, key, _folder: folder }
+    }
+
+    /// A token that says something else than the good one, signed with the server's own key.
+    fn signed(&self, good: &str, change: impl FnOnce(&mut Header, &mut Value)) -> String {
+        let (mut header, mut claims) = parts(good);
+        change(&mut header, &mut claims);
+        jsonwebtoken::encode(&header, &claims, &EncodingKey::from_ed_der(&self.key)).unwrap()
+    }
+
+    fn public(&self) -> Vec<u8> {
+        Ed25519KeyPair::from_pkcs8(&self.key).unwrap().public_key().as_ref().to_vec()
+    }
+}
+
+fn parts(token: &str) -> (Header, Value) {
+    let header = jsonwebtoken::decode_header(token).unwrap();
+    let claims = token.split('.').nth(1).unwrap();
+    (header, serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap())
+}
+
+/// A call token of a connector, as the server itself makes them.
+pub fn call_token(server: &Server, connector: &str, call: &str, life: Duration) -> String {
+    let key = std::fs::read_to_string(server.data_dir().join("seal.key")).unwrap();
+    let seal = Seal::new(vec![STANDARD.decode(key.trim()).unwrap().into()]).unwrap();
+    let clock = server.clock.clone();
+    let store = Store {
+        kv: Arc::new(Memory::new(clock.clone())),
+        seal: Arc::new(seal),
+        clock: clock.clone(),
+        watchers: Arc::default(),
+    };
+    let seal = Arc::clone(&store.seal);
+    let records = Arc::new(Records::new(store, 0, LookUps::default()));
+    let door = CallDoor::new(&seal, records, clock).unwrap();
+    let connector: ConnectorId = connector.parse().unwrap();
+    door.mint(&connector, &call.parse().unwrap(), life).unwrap().expose_secret().to_owned()
+}
+
+/// What a credential meets at every route behind a door for holders of secrets: code by route.
+async fn at_every_route(client: &Client) -> Vec<(String, u16, String)> {
+    let mut met = Vec::new();
+    let doors = [Door::Key, Door::KeyOrBasic, Door::Operator, Door::Studio, Door::Webhook];
+    for route in ROUTES.iter().filter(|route| doors.contains(&route.door)) {
+        for (method, _) in route.methods {
+            let mut path = contract::filled_in(route.path);
+            if !path.starts_with("/api/") {
+                path.push_str(&format!("?id={SID}"));
+            }
+            let body = (*method != "GET").then(|| b"{\"data\":{}}".to_vec());
+            let verb = Method::from_bytes(method.as_bytes()).unwrap();
+            let answer = client.send(verb, &path, &[], body).await;
+            met.push((format!("{method} {}", route.path), answer.status, answer.code()));
+        }
+    }
+    met
+}
+
+#[tokio::test]
+async fn a_token_that_is_good_opens_reads_and_writes_of_its_own_and_nothing_else() {
+    let server = Server::start();
+    let (id, token) = made(&server.admin(), &reference("a", "live")).await;
+    let call = call_token(&server, &id, SID, Duration::from_secs(3600));
+    assert!(call.len() <= 120, "{}", call.len());
+    for token in [token, call] {
+        let client = bearer(&server, &token);
+        for (at, status, code) in at_every_route(&client).await {
+            let (method, route) = at.split_once(' ').unwrap();
+            let is_handoff = route.ends_with("handoff_state") || route == "/handoff";
+            let expected = match (method, route) {
+                ("GET", "/v1/handoff_state/aliases") => continue,
+                ("DELETE", _) => "MISSING_SCOPE",
+                // Its own call, where the path does not name another account.
+                _ if is_handoff && !route.contains("{account_id}") => continue,
+                (_, "/v1/handoff_state/aliases" | "/api/v1/connector/link") => continue,
+                (_, "/twilio/studio/handoff") => continue,
+                (_, "/twilio/studio/handoff/{connector_id}") => "CONNECTOR_NOT_FOUND",
+                (_, "/api/v1/connector/{connector_id}/verify") => {
+                    assert!(["CONNECTOR_NOT_ALLOWED", "CALL_NOT_ALLOWED"].contains(&code.as_str()));
+                    continue;
+                }
+                (_, "/twilio/check") => {
+                    assert_eq!(status, 403);
+                    continue;
+                }
+                // The path's account and project are its own.
+                _ if is_handoff => continue,
+                _ => "MISSING_SCOPE",
+            };
+            assert_eq!(code, expected, "{at} {status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connector_token_reaches_its_account_project_and_environment() {
+    let server = Server::start();
+    let admin = server.admin();
+    let (_, live) = made(&admin, &reference("a", "live")).await;
+    let (_, sandbox) = made(&admin, &reference("a", "sandbox")).await;
+    let mut other = reference("a", "live");
+    other["project_id"] = json!("other");
+    let (_, other_project) = made(&admin, &other).await;
+    other["account_id"] = json!("stranger");
+    let (_, stranger) = made(&admin, &other).await;
+    let [live, sandbox, other_project, stranger] =
+        [live, sandbox, other_project, stranger].map(|token| bearer(&server, &token));
+    let path = format!("/v1/handoff_state?id={SID}");
+    live.write(SID, r#"{"a":1}"#).await.ok(201);
+    // Another environment's token: refused, whatever it asks for.
+    sandbox.read(SID).await.refused(404, "HANDOFF_IN_OTHER_ENVIRONMENT");
+    sandbox.get(&format!("{path}&wait=1")).await.refused(404, "HANDOFF_IN_OTHER_ENVIRONMENT");
+    sandbox.write(SID, "{}").await.refused(409, "HELD_BY_OTHER_ENVIRONMENT");
+    sandbox.patch(&path, r#"{"data":{}}"#).await.refused(404, "HANDOFF_IN_OTHER_ENVIRONMENT");
+    sandbox.get(&format!("{path}&client_env=live")).await.refused(403, "ENVIRONMENT_NOT_ALLOWED");
+    let asked = r#"{"data":{},"client_env":"live"}"#;
+    sandbox.put(&path, asked).await.refused(403, "ENVIRONMENT_NOT_ALLOWED");
+    // Another project's.
+    other_project.read(SID).await.refused(404, "HANDOFF_IN_OTHER_PROJECT");
+    other_project.write(SID, "{}").await.refused(409, "HELD_BY_OTHER_PROJECT");
+    let named = format!("/v1/acme/line/handoff_state?id={SID}");
+    other_project.get(&named).await.refused(403, "PROJECT_NOT_ALLOWED");
+    // Another account's: as if there were nothing.
+    stranger.read(SID).await.refused(404, "HANDOFF_NOT_FOUND");
+    stranger.get(&named).await.refused(403, "ACCOUNT_NOT_ALLOWED");
+    stranger.write(SID, "{}").await.ok(201);
+    assert_eq!(live.read(SID).await.json()["data"], json!({"a": 1}));
+    // By shared id each finds its own environment's.
+    let shared = |sid: &str| format!("/v1/handoff_state?id={sid}&shared_id=five9-1");
+    live.put(&shared("L1"), r#"{"data":{"env":"live"}}"#).await.ok(201);
+    sandbox.put(&shared("S1"), r#"{"data":{"env":"sandbox"}}"#).await.ok(201);
+    for (client, env) in [(&live, "live"), (&sandbox, "sandbox")] {
+        let found = client.get("/v1/handoff_state?shared_id=five9-1").await.ok(200);
+        assert_eq!(found["data"]["env"], env);
+    }
+    // A key reaches all of them, and may ask for one environment.
+    let key = server.key(json!({"account_id": "acme", "scopes": ["handoff:read"]})).await;
+    key.read(SID).await.ok(200);
+    let sandbox_only = key.get(&format!("{path}&client_env=sandbox")).await;
+    sandbox_only.refused(404, "HANDOFF_IN_OTHER_ENVIRONMENT");
+}
+
+#[tokio::test]
+async fn a_call_token_opens_its_own_call_by_its_sid() {
+    let server = Server::start();
+    let (id, token) = made(&server.admin(), &reference("a", "live")).await;
+    let token = bearer(&server, &token);
+    let call = call_token(&server, &id, SID, Duration::from_secs(3600));
+    let call = bearer(&server, &call);
+    call.read(SID).await.refused(404, "HANDOFF_NOT_FOUND");
+    call.write(SID, r#"{"a":1}"#).await.ok(201);
+    call.read(SID).await.ok(200);
+    call.patch(&format!("/v1/handoff_state?id={SID}"), r#"{"data":{"b":2}}"#).await.ok(200);
+    token
+        .put(&format!("/v1/handoff_state?id={OTHER_SID}&shared_id=s1"), r#"{"data":{}}"#)
+        .await
+        .ok(201);
+    for path in [
+        format!("/v1/handoff_state?id={OTHER_SID}"),
+        format!("/v1/handoff_state?id={SID}0"),
+        "/v1/handoff_state?shared_id=s1".to_owned(),
+        format!("/v1/handoff_state?id={SID}&shared_id=s1"),
+    ] {
+        call.get(&path).await.refused(403, "CALL_NOT_ALLOWED");
+    }
+    call.write(OTHER_SID, "{}").await.refused(403, "CALL_NOT_ALLOWED");
+    call.put("/v1/handoff_state?shared_id=s1", r#"{"data":{}}"#)
+        .await
+        .refused(403, "CALL_NOT_ALLOWED");
+    let link = json!({"account_sid": "AC0123456789abcdef0123456789abcdef", "auth_token": "t"});
+    call.post(&format!("{PATH}/link"), &link).await.refused(403, "CALL_NOT_ALLOWED");
+    call.get(&format!("{PATH}/{id}/verify")).await.refused(403, "CALL_NOT_ALLOWED");
+    // Four hours at most, whatever it was made for.
+    let long = call_token(&server, &id, SID, Duration::from_secs(100 * 3600));
+    server.clock.advance(Duration::from_secs(4 * 3600 - 60));
+    bearer(&server, &long).read(SID).await.ok(200);
+    call.read(SID).await.refused(401, "TOKEN_EXPIRED");
+    server.clock.advance(Duration::from_secs(60));
+    bearer(&server, &long).read(SID).await.refused(401, "TOKEN_EXPIRED");
+    server.admin().delete(&format!("{PATH}/{id}")).await.ok_text(204);
+    let gone = call_token(&server, &id, SID, Duration::from_secs(60));
+    bearer(&server, &gone).read(SID).await.refused(401, "INVALID_TOKEN");
+}
+
+#[tokio::test]
+async fn while_a_connector_says_so_only_its_own_tokens_write_its_calls() {
+    let server = Server::start();
+    let mut wanted = reference("a", "live");
+    wanted["routing"] = json!({"call_token_only": true});
+    let (id, own) = made(&server.admin(), &wanted).await;
+    let (_, beside) = made(&server.admin(), &reference("b", "live")).await;
+    let scopes = ["handoff:read", "handoff:write"];
+    let key =
+        server.key(json!({"account_id": "acme", "projects": ["line"], "scopes": scopes})).await;
+    let call = bearer(&server, &call_token(&server, &id, SID, Duration::from_secs(60)));
+    let put = r#"{"data":{"a":1},"project_id":"line"}"#;
+    let path = format!("/v1/handoff_state?id={SID}");
+    bearer(&server, &own).put(&path, put).await.ok(201);
+    for client in [&key, &bearer(&server, &beside)] {
+        client
+            .put(&path, r#"{"data":{"a":2},"project_id":"line"}"#)
+            .await
+            .refused(403, "CALL_TOKEN_ONLY");
+        client.patch(&path, r#"{"data":{"a":2}}"#).await.refused(403, "CALL_TOKEN_ONLY");
+        client.read(SID).await.ok(200);
+    }
+    call.put(&path, r#"{"data":{"a":3}}"#).await.ok(200);
+    server
+        .admin()
+        .patch(&format!("{PATH}/{id}"), r#"{"routing":{"call_token_only":false}}"#)
+        .await
+        .ok(200);
+    key.put(&path, r#"{"data":{"a":4},"project_id":"line"}"#).await.ok(200);
+}
+
+#[tokio::test]
+async fn after_rotation_both_work_for_the_grace_and_then_the_new_one_alone() {
+    let server = Server::start();
+    let admin = server.admin();
+    let (id, old) = made(&admin, &reference("a", "live")).await;
+    let path = format!("{PATH}/{id}/token");
+    let issued = admin.post(&path, &json!({"grace_seconds": 60})).await.ok(201);
+    let new = issued["connector_token"].as_str().unwrap().to_owned();
+    bearer(&server, &old).write(SID, "{}").await.ok(201);
+    bearer(&server, &new).read(SID).await.ok(200);
+    let listed = admin.get(&path).await;
+    let tokens = listed.ok(200)["tokens"].clone();
+    assert_eq!(tokens[0]["token_id"], issued["token_id"]);
+    assert_eq!((&tokens[0]["replaced"], &tokens[1]["replaced"]), (&json!(false), &json!(true)));
+    assert!(!listed.text().contains("eyJ"));
+    server.clock.advance(Duration::from_secs(60));
+    bearer(&server, &old).read(SID).await.refused(401, "TOKEN_EXPIRED");
+    bearer(&server, &new).read(SID).await.ok(200);
+    assert_eq!(admin.get(&path).await.ok(200)["tokens"].as_array().unwrap().len(), 1);
+    // Without grace at once; and it is listed no more.
+    admin.post(&path, &json!({"grace_seconds": 0})).await.ok(201);
+    bearer(&server, &new).read(SID).await.refused(401, "INVALID_TOKEN");
+    for wrong in
+        [json!({"grace_seconds": -1}), json!({"grace_seconds": 2_592_001}), json!({"x": 1})]
+    {
+        assert_eq!(admin.post(&path, &wrong).await.status, 400);
+    }
+    // Many that live are cut to five.
+    for _ in 0..7 {
+        admin.post(&path, &json!({})).await.ok(201);
+    }
+    assert_eq!(admin.get(&path).await.ok(200)["tokens"].as_array().unwrap().len(), 5);
+    server.clock.advance(Duration::from_secs(366 * 24 * 3600));
+    assert_eq!(admin.get(&path).await.ok(200)["tokens"], json!([]));
+}
+
+#[tokio::test]
+async fn a_token_that_dies_while_its_reader_waits_tells_nothing() {
+    let server = Server::start();
+    let admin = server.admin();
+    let (id, token) = made(&admin, &reference("a", "live")).await;
+    let waiting = bearer(&server, &token);
+    let path = format!("/v1/handoff_state?id={SID}&wait=5");
+    let read = tokio::spawn(async move { waiting.get(&path).await });
+    while !server.nobody().get("/metrics").await.text().contains("baton_reads_waiting 1") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    admin.post(&format!("{PATH}/{id}/token"), &json!({"grace_seconds": 0})).await.ok(201);
+    admin.put(&format!("/v1/acme/line/handoff_state?id={SID}"), r#"{"data":{}}"#).await.ok(201);
+    read.await.unwrap().refused(401, "INVALID_TOKEN");
+}
+
+#[tokio::test]
+async fn no_forged_token_opens_any_route() {
+    let signing = Signing::start();
+    let server = &signing.server;
+    let (id, good) = made(&server.admin(), &reference("a", "live")).await;
+    let (other, _) = made(&server.admin(), &reference("b", "live")).await;
+    let foreign = Server::start();
+    let (_, elsewhere) = made(&foreign.admin(), &reference("a", "live")).await;
+    bearer(server, &good).write(SID, "{}").await.ok(201);
+    let unchanged = signing.signed(&good, |_, _| {});
+    bearer(server, &unchanged).read(SID).await.ok(200);
+    let with_header = |header: Value| {
+        let (_, rest) = good.split_once('.').unwrap();
+        format!("{}.{rest}", URL_SAFE_NO_PAD.encode(header.to_string()))
+    };
+    let (header, _) = parts(&good);
+    let kid = header.kid.unwrap();
+    let hs256 = |key: &[u8]| {
+        let (mut header, claims) = parts(&good);
+        header.alg = Algorithm::HS256;
+        jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(key)).unwrap()
+    };
+    let (head, signature) = good.rsplit_once('.').unwrap();
+    let claim = |name: &'static str, value: Value| {
+        signing.signed(&good, move |_, claims| claims[name] = value)
+    };
+    let forged = vec![
+        ("alg none", with_header(json!({"alg": "none", "typ": "baton-connector+jwt", "kid": kid}))),
+        ("alg none, no signature", {
+            let none =
+                with_header(json!({"alg": "none", "typ": "baton-connector+jwt", "kid": kid}));
+            format!("{}.", none.rsplit_once('.').unwrap().0)
+        }),
+        ("no signature", format!("{head}.")),
+        ("HS256 with the public key", hs256(&signing.public())),
+        ("HS256 with its base64", hs256(STANDARD.encode(signing.public()).as_bytes())),
+        ("another signature", format!("{head}.{}", signature.chars().rev().collect::<String>())),
+        ("unknown kid", signing.signed(&good, |header, _| header.kid = Some("nope".to_owned()))),
+        ("no kid", signing.signed(&good, |header, _| header.kid = None)),
+        ("wrong typ", signing.signed(&good, |header, _| header.typ = Some("JWT".to_owned()))),
+        (
+            "view link's typ",
+            signing.signed(&good, |h, _| h.typ = Some("baton-view+jwt".to_owned())),
+        ),
+        ("no typ", signing.signed(&good, |header, _| header.typ = None)),
+        ("crit", signing.signed(&good, |header, _| header.crit = Some(vec!["exp".to_owned()]))),
+        ("wrong aud", claim("aud", json!("baton:view"))),
+        ("list of aud", claim("aud", json!(["baton:connector"]))),
+        ("no aud", claim("aud", Value::Null)),
+        ("wrong iss", claim("iss", json!("ins_00000000000000000000"))),
+        ("another connector", claim("sub", json!(other))),
+        ("no connector", claim("sub", json!("conn_00000000000000000000"))),
+        ("another token id", claim("jti", json!("tok_00000000000000000000"))),
+        ("another server's", elsewhere),
+        ("cut off", good[..good.len() - 1].to_owned()),
+        ("long", format!("{good}{}", "A".repeat(2000))),
+    ];
+    let key = EncodingKey::from_ed_der(
+        Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap().as_ref(),
+    );
+    let (header, claims) = parts(&good);
+    let strange = jsonwebtoken::encode(&header, &claims, &key).unwrap();
+    for (what, token) in forged.into_iter().chain([("another key", strange)]) {
+        let client = bearer(server, &token);
+        client.read(SID).await.refused(401, "INVALID_TOKEN");
+        for (at, status, code) in at_every_route(&client).await {
+            assert!(
+                code == "INVALID_TOKEN" || (status == 403 && at.ends_with("/twilio/check")),
+                "{what} at {at}: {status} {code}"
+            );
+        }
+    }
+    let past = claim("exp", json!(1));
+    bearer(server, &past).read(SID).await.refused(401, "TOKEN_EXPIRED");
+    // As a key, or in Basic, a token is none.
+    server.client(&good).read(SID).await.refused(401, "INVALID_KEY");
+    let basic = format!("Basic {}", STANDARD.encode(format!("key:{good}")));
+    server.presenting("authorization", basic).read(SID).await.refused(401, "INVALID_KEY");
+    // Call tokens: each byte of one counts, and none is another server's.
+    let call = call_token(server, &id, SID, Duration::from_secs(60));
+    let bytes = URL_SAFE_NO_PAD.decode(&call[4..]).unwrap();
+    for at in 0..bytes.len() {
+        let mut bent = bytes.clone();
+        bent[at] ^= 1;
+        let bent = format!("bct_{}", URL_SAFE_NO_PAD.encode(bent));
+        bearer(server, &bent).read(SID).await.refused(401, "INVALID_TOKEN");
+    }
+    for bent in ["bct_".to_owned(), call[..60].to_owned(), format!("{call}AAAA")] {
+        bearer(server, &bent).read(SID).await.refused(401, "INVALID_TOKEN");
+    }
+    let foreign = call_token(&foreign, &id, SID, Duration::from_secs(60));
+    bearer(server, &foreign).read(SID).await.refused(401, "INVALID_TOKEN");
+}
+
+#[tokio::test]
+async fn keys_that_take_each_others_place_verify_both_and_one_that_is_gone_verifies_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = || STANDARD.encode(Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap());
+    let (one, two) = (pair(), pair());
+    let file = folder.path().join("keys");
+    let flags = ["--signing-keys-file", file.to_str().unwrap()];
+    std::fs::write(&file, &one).unwrap();
+    let mut server = Server::with(&flags);
+    let (id, first) = made(&server.admin(), &reference("a", "live")).await;
+    let (data, clock) = (server.folder(), server.clock.clone());
+    server.ask_to_stop(true);
+    server.join();
+    std::fs::write(&file, format!("{two} {one}")).unwrap();
+    let mut server = Server::on(&data, clock.clone(), &flags);
+    bearer(&server, &first).write(SID, "{}").await.ok(201);
+    let second = server.admin().post(&format!("{PATH}/{id}/token"), &json!({})).await.ok(201);
+    let second = second["connector_token"].as_str().unwrap().to_owned();
+    server.ask_to_stop(true);
+    server.join();
+    std::fs::write(&file, &two).unwrap();
+    let server = Server::on(&data, clock, &flags);
+    bearer(&server, &first).read(SID).await.refused(401, "INVALID_TOKEN");
+    bearer(&server, &second).read(SID).await.ok(200);
+}
