@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::app::StartError;
 use crate::app::block_on;
 use crate::auth::api_key::KeyDoor;
-use crate::auth::call_token::CallDoor;
-use crate::auth::connector_token::TokenDoor;
+use crate::auth::call_token::CallTokens;
+use crate::auth::connector_token::ConnectorTokens;
 use crate::auth::doors::Doors;
 use crate::auth::twilio_request::TwilioDoor;
 use crate::config::Settings;
@@ -18,7 +18,6 @@ use crate::store::connector::StoredConnector;
 use crate::store::instance::Instance;
 use crate::store::records::Records;
 use crate::store::records::Store;
-use crate::store::seal::Seal;
 use crate::telemetry::metrics::LookUps;
 use crate::telemetry::metrics::Metrics;
 use crate::twilio::rest::Rest;
@@ -30,7 +29,7 @@ const L1_BYTES: u64 = 8 << 20;
 pub(super) struct Linked {
     pub(super) stored: Arc<Records<StoredConnector>>,
     pub(super) twilio: Arc<TwilioDoor>,
-    tokens: Arc<TokenDoor>,
+    tokens: Arc<ConnectorTokens>,
     store: Store,
 }
 
@@ -46,18 +45,24 @@ impl Linked {
         let look_ups = metrics.look_ups("connector");
         let stored = Arc::new(Records::new(store.clone(), L1_BYTES, look_ups));
         let instance = block_on(Instance::find_or_make(store.kv.as_ref(), &store.seal))?;
-        let keys = settings.signing_keys.clone().unwrap_or_else(|| vec![instance.signing_key]);
-        let tokens = TokenDoor::new(&keys, instance.id, Arc::clone(&stored), clock.clone());
-        let tokens = Arc::new(tokens.map_err(StartError::SigningKeys)?);
+        // The store's own key last: what it signed before others were given stays good.
+        let given = settings.signing_keys.iter().flatten().cloned();
+        let keys: Vec<_> = given.chain([instance.signing_key]).collect();
+        let tokens = ConnectorTokens::new(&keys, instance.id).map_err(StartError::SigningKeys)?;
+        let tokens = Arc::new(tokens);
         let twilio = Arc::new(TwilioDoor::new(&settings.twilio, local, clock.clone()));
         Ok(Self { stored, twilio, tokens, store: store.clone() })
     }
 
     /// The doors of those who hold a secret.
-    pub(super) fn doors(&self, keys: KeyDoor, seal: &Seal) -> Result<Doors, StartError> {
-        let stored = Arc::clone(&self.stored);
-        let calls = CallDoor::new(seal, Arc::clone(&stored), self.store.clock.clone())?;
-        Ok(Doors { keys, connectors: Arc::clone(&self.tokens), calls: Arc::new(calls), stored })
+    pub(super) fn doors(&self, keys: KeyDoor) -> Result<Doors, StartError> {
+        Ok(Doors {
+            keys,
+            tokens: Arc::clone(&self.tokens),
+            calls: CallTokens::new(&self.store.seal)?,
+            connectors: Arc::clone(&self.stored),
+            clock: self.store.clock.clone(),
+        })
     }
 
     /// What is done with connectors.

@@ -168,7 +168,7 @@ impl App {
         let admin = KeyHash::of(start_keys.admin_key.expose_secret());
         let edge = Edge {
             limits: settings.edge.clone(),
-            doors: linked.doors(KeyDoor::new(Arc::clone(&keys), admin, clock.clone()), &seal)?,
+            doors: linked.doors(KeyDoor::new(Arc::clone(&keys), admin, clock.clone()))?,
             twilio: Arc::clone(&linked.twilio),
             explained: Seldom::new(EXPLAINED_A_SECOND, clock.clone()),
             mentioned: Seldom::new(MENTIONED_A_SECOND, clock.clone()),
@@ -225,7 +225,7 @@ impl App {
         let (connectors, every) = (self.connectors.clone(), self.settings.twilio.retry);
         let server = self.serve()?;
         let handle = server.handle();
-        let confirming = actix_web::rt::spawn(async move { connectors.confirm_links(every).await });
+        let confirming = actix_web::rt::spawn(connectors.into_inner().confirm_links(every));
         let stopping = async {
             let at_once = stop.asked().await;
             readiness.draining.store(true, Ordering::Release);

@@ -1,10 +1,9 @@
-//! [`CallDoor`]: call tokens: what an agent gets with one call, to write and read that call's handoff
-//! and nothing else.
+//! [`CallTokens`]: what an agent gets with one call, to write and read that call's handoff and nothing
+//! else.
 //!
 //! `bct_` and base64 of: version, connector, call, end, and a MAC over them. Nothing is kept of one;
 //! it must fit a `<Parameter>` of 500 characters, and the header of a SIP call.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -13,23 +12,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::SecretString;
 use thiserror::Error;
 
-use crate::auth::connector_token::TokenRefused;
-use crate::domain::clock::Clock;
 use crate::domain::clock::Timestamp;
-use crate::domain::connector::Connector;
 use crate::domain::connector::ConnectorId;
 use crate::domain::handoff_id::HandoffId;
-use crate::domain::principal::Acting;
-use crate::domain::principal::Credential;
-use crate::domain::principal::Principal;
-use crate::domain::principal::Projects;
-use crate::domain::principal::Reach;
-use crate::domain::principal::ReadDefaults;
-use crate::domain::principal::Scope;
-use crate::store::connector::StoredConnector;
 use crate::store::kv::StoreError;
-use crate::store::names;
-use crate::store::records::Records;
 use crate::store::seal::Seal;
 
 /// How every call token begins.
@@ -45,13 +31,11 @@ const CALL: usize = 16;
 const SIGNED: usize = 1 + CONNECTOR + CALL + 4;
 const MAC: usize = 32;
 
-/// Opens to call tokens, and makes them.
+/// Makes call tokens, and reads them.
 #[derive(Debug)]
-pub struct CallDoor {
+pub struct CallTokens {
     /// One for each sealing key; the first signs.
     keys: Vec<hmac::Key>,
-    connectors: Arc<Records<StoredConnector>>,
-    clock: Clock,
 }
 
 /// A call token is for a call: `CA` and 32 hex digits, as Twilio spells them.
@@ -59,34 +43,36 @@ pub struct CallDoor {
 #[error("is not a call's SID")]
 pub struct NoCall;
 
-/// What a token says.
-struct Said {
-    connector: ConnectorId,
-    call: HandoffId,
-    ends_at: u32,
+/// What a token says, that was made here.
+#[derive(Debug)]
+pub struct Claimed {
+    /// Whose it is.
+    pub connector: ConnectorId,
+    /// The call's SID.
+    pub call: HandoffId,
+    /// When it ends.
+    pub ends_at: Timestamp,
 }
 
-impl CallDoor {
-    /// A door whose keys come from the sealing ring, so that all processes over one store agree.
-    pub fn new(
-        seal: &Seal,
-        connectors: Arc<Records<StoredConnector>>,
-        clock: Clock,
-    ) -> Result<Self, StoreError> {
+impl CallTokens {
+    /// Tokens whose keys come from the sealing ring, so that all processes over one store agree.
+    pub fn new(seal: &Seal) -> Result<Self, StoreError> {
         let keys = seal.derive_all(PURPOSE)?;
         let keys = keys.iter().map(|key| hmac::Key::new(hmac::HMAC_SHA256, key)).collect();
-        Ok(Self { keys, connectors, clock })
+        Ok(Self { keys })
     }
 
-    /// A token of `connector` for `call`, good for `life`, [`LONGEST`] at most. 102 characters.
+    /// A token of `connector` for `call`, made `now` and good for `life`, [`LONGEST`] at most, to the
+    /// second. 102 characters.
     pub fn mint(
         &self,
         connector: &ConnectorId,
         call: &HandoffId,
+        now: Timestamp,
         life: Duration,
     ) -> Result<SecretString, NoCall> {
         let key = self.keys.first().ok_or(NoCall)?;
-        let ends_at = self.clock.now().plus(life.min(LONGEST)).micros() / 1_000_000;
+        let ends_at = now.plus(life.min(LONGEST)).micros() / 1_000_000;
         let mut bytes = Vec::with_capacity(SIGNED + MAC);
         bytes.push(VERSION);
         let id = connector.as_str().as_bytes();
@@ -98,25 +84,8 @@ impl CallDoor {
         Ok(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)).into())
     }
 
-    /// Who presents `text`.
-    pub async fn admit(&self, text: &str) -> Result<Arc<Principal>, TokenRefused> {
-        let said = self.said(text).ok_or(TokenRefused::Unknown)?;
-        if Timestamp::from_micros(u64::from(said.ends_at) * 1_000_000) <= self.clock.now() {
-            return Err(TokenRefused::Expired);
-        }
-        let found = self.connectors.get(&names::connector(&said.connector)).await?.live();
-        let connector = found.ok_or(TokenRefused::Unknown)?;
-        Ok(Arc::new(acting_for(&connector.record, said.call)))
-    }
-
-    /// Whether the tokens of a connector still open.
-    pub async fn is_good(&self, connector: &ConnectorId) -> Result<bool, StoreError> {
-        let found = self.connectors.get(&names::connector(connector)).await?;
-        Ok(found.live().is_some())
-    }
-
-    /// What a token of ours says.
-    fn said(&self, text: &str) -> Option<Said> {
+    /// What a token of ours says; its end is for the reader to look at.
+    pub fn read(&self, text: &str) -> Option<Claimed> {
         let bytes = URL_SAFE_NO_PAD.decode(text.strip_prefix(PREFIX)?).ok()?;
         let (signed, mac) = bytes.split_first_chunk::<SIGNED>()?;
         let is_ours = |key: &hmac::Key| hmac::verify(key, signed, mac).is_ok();
@@ -128,10 +97,11 @@ impl CallDoor {
         let (call, rest) = rest.split_first_chunk::<CALL>()?;
         let connector = format!("conn_{}", String::from_utf8_lossy(connector));
         let call = format!("CA{:032x}", u128::from_be_bytes(*call));
-        Some(Said {
+        let ends_at = u32::from_be_bytes(*rest.first_chunk()?);
+        Some(Claimed {
             connector: connector.parse().ok()?,
             call: call.parse().ok()?,
-            ends_at: u32::from_be_bytes(*rest.first_chunk()?),
+            ends_at: Timestamp::from_micros(u64::from(ends_at) * 1_000_000),
         })
     }
 }
@@ -148,19 +118,28 @@ fn call_bytes(call: &HandoffId) -> Option<[u8; CALL]> {
     Some(number.to_be_bytes())
 }
 
-fn acting_for(connector: &Connector, call: HandoffId) -> Principal {
-    Principal {
-        credential: Credential::CallToken,
-        name: format!("{}:{call}", connector.id),
-        reach: Reach::Account(connector.account.clone()),
-        projects: Projects::Only(vec![connector.project.clone()]),
-        scopes: vec![Scope::HandoffRead, Scope::HandoffWrite],
-        expires_at: None,
-        read_defaults: ReadDefaults::default(),
-        acting: Some(Acting {
-            connector: connector.id.clone(),
-            environment: connector.client_env,
-            call: Some(call),
-        }),
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+    use crate::store::seal::tests::ring;
+
+    #[test]
+    fn a_token_reads_back_and_is_for_a_call_as_twilio_spells_it() {
+        let connector = ConnectorId::random().unwrap();
+        let call: HandoffId = "CA0123456789abcdef0123456789abcdef".parse().unwrap();
+        let old = CallTokens::new(&ring(&[1])).unwrap();
+        let now = Timestamp::from_micros(1_700_000_000_000_000);
+        let made = old.mint(&connector, &call, now, Duration::from_secs(60)).unwrap();
+        assert_eq!(made.expose_secret().len(), 102);
+        // Also once another sealing key has taken its key's place.
+        let ring = CallTokens::new(&ring(&[2, 1])).unwrap();
+        let read = ring.read(made.expose_secret()).unwrap();
+        assert_eq!((read.connector, read.call), (connector.clone(), call));
+        assert_eq!(read.ends_at, now.plus(Duration::from_secs(60)));
+        for id in ["conv-1", "CA0123456789ABCDEF0123456789ABCDEF", "CA01"] {
+            assert!(ring.mint(&connector, &id.parse().unwrap(), now, LONGEST).is_err(), "{id}");
+        }
     }
 }

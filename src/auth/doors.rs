@@ -1,17 +1,28 @@
-//! [`Doors`]: whatever is presented as `Authorization: Bearer …`, told apart by its shape.
+//! [`Doors`]: whatever is presented as `Authorization: Bearer …`, told apart by its shape, and what it
+//! opens.
 
 use std::sync::Arc;
+
+use thiserror::Error;
 
 use crate::auth::api_key::KeyDoor;
 use crate::auth::api_key::KeyRefused;
 use crate::auth::call_token;
-use crate::auth::call_token::CallDoor;
+use crate::auth::call_token::CallTokens;
 use crate::auth::connector_token;
-use crate::auth::connector_token::TokenDoor;
-use crate::auth::connector_token::TokenRefused;
+use crate::auth::connector_token::ConnectorTokens;
+use crate::domain::clock::Clock;
+use crate::domain::clock::Timestamp;
+use crate::domain::connector::Connector;
 use crate::domain::connector::ConnectorId;
+use crate::domain::handoff_id::HandoffId;
+use crate::domain::principal::Acting;
 use crate::domain::principal::Credential;
 use crate::domain::principal::Principal;
+use crate::domain::principal::Projects;
+use crate::domain::principal::Reach;
+use crate::domain::principal::ReadDefaults;
+use crate::domain::principal::Scope;
 use crate::store::connector::StoredConnector;
 use crate::store::kv::StoreError;
 use crate::store::names;
@@ -23,32 +34,68 @@ pub struct Doors {
     /// Keys.
     pub keys: KeyDoor,
     /// Connector Tokens.
-    pub connectors: Arc<TokenDoor>,
+    pub tokens: Arc<ConnectorTokens>,
     /// Call tokens.
-    pub calls: Arc<CallDoor>,
+    pub calls: CallTokens,
     /// The connectors there are.
-    pub stored: Arc<Records<StoredConnector>>,
+    pub connectors: Arc<Records<StoredConnector>>,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 /// Why a bearer is not let in.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum Refused {
     /// What it presents is a key, or of no known shape.
-    Key(KeyRefused),
-    /// It is a token.
-    Token(TokenRefused),
+    #[error(transparent)]
+    Key(#[from] KeyRefused),
+    /// It is a token: not one of this server's, or not one any more.
+    #[error("no such token")]
+    UnknownToken,
+    /// It is a token whose time is over.
+    #[error("the token has expired")]
+    TokenExpired,
+    /// Its connector could not be looked up.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl Doors {
     /// Who presents `text`. The admin key may be of any form, so it is looked for first.
     pub async fn admit(&self, text: &str) -> Result<Arc<Principal>, Refused> {
-        if text.starts_with(call_token::PREFIX) && !self.keys.is_admin(text) {
-            return self.calls.admit(text).await.map_err(Refused::Token);
+        if is_token(text) && !self.keys.is_admin(text) {
+            return self.by_token(text).await.map(Arc::new);
         }
-        if connector_token::is_token(text) && !self.keys.is_admin(text) {
-            return self.connectors.admit(text).await.map_err(Refused::Token);
+        Ok(self.keys.admit(text).await?)
+    }
+
+    async fn by_token(&self, text: &str) -> Result<Principal, Refused> {
+        if text.starts_with(call_token::PREFIX) {
+            let claimed = self.calls.read(text).ok_or(Refused::UnknownToken)?;
+            let found = self.connector(&claimed.connector).await?.ok_or(Refused::UnknownToken)?;
+            return self.unless_over(Principal {
+                name: format!("{}:{}", claimed.connector, claimed.call),
+                expires_at: Some(claimed.ends_at),
+                ..acting_for(&found.record, Credential::CallToken, Some(claimed.call))
+            });
         }
-        self.keys.admit(text).await.map_err(Refused::Key)
+        let claimed = self.tokens.read(text).ok_or(Refused::UnknownToken)?;
+        let found = self.connector(&claimed.connector).await?.ok_or(Refused::UnknownToken)?;
+        let listed = found.record.tokens.iter().find(|token| token.id == claimed.token);
+        let listed = listed.ok_or(Refused::UnknownToken)?;
+        let ends_at = listed.ends_at.min(claimed.ends_at.saturating_mul(1_000_000));
+        self.unless_over(Principal {
+            expires_at: Some(Timestamp::from_micros(ends_at)),
+            ..acting_for(&found.record, Credential::ConnectorToken(claimed.token), None)
+        })
+    }
+
+    fn unless_over(&self, principal: Principal) -> Result<Principal, Refused> {
+        if self.is_over(&principal) { Err(Refused::TokenExpired) } else { Ok(principal) }
+    }
+
+    fn is_over(&self, principal: &Principal) -> bool {
+        principal.expires_at.is_some_and(|end| end <= self.clock.now())
     }
 
     /// The connector that a request goes through.
@@ -56,22 +103,51 @@ impl Doors {
         &self,
         id: &ConnectorId,
     ) -> Result<Option<Arc<StoredConnector>>, StoreError> {
-        Ok(self.stored.get(&names::connector(id)).await?.live())
+        Ok(self.connectors.get(&names::connector(id)).await?.live())
     }
 
     /// Whether a credential that was admitted still is: asked after a wait, for it may have been
-    /// revoked meanwhile, or have expired.
+    /// revoked, replaced or unlinked meanwhile, or have expired.
     pub async fn is_good(&self, principal: &Principal) -> Result<bool, StoreError> {
-        let acting = principal.acting.as_ref();
-        match (&principal.credential, acting.map(|acting| &acting.connector)) {
-            (Credential::ConnectorToken(token), Some(connector)) => {
-                self.connectors.is_good(connector, token).await
+        let found = match &principal.acting {
+            Some(acting) => self.connector(&acting.connector).await?,
+            None => None,
+        };
+        let now = self.clock.now();
+        Ok(match (&principal.credential, found) {
+            _ if self.is_over(principal) => false,
+            (Credential::Key, _) => self.keys.is_good(principal).await?,
+            (Credential::TwilioSignature, found) => principal.acting.is_none() || found.is_some(),
+            (Credential::CallToken, found) => found.is_some(),
+            (Credential::ConnectorToken(token), Some(found)) => {
+                found.record.live_token(token, now).is_some()
             }
-            (Credential::CallToken, Some(connector)) => self.calls.is_good(connector).await,
-            (Credential::ConnectorToken(_) | Credential::CallToken, None) => Ok(false),
-            (Credential::Key, _) => self.keys.is_good(principal).await,
-            // Its tokens end with the process, or with a link whose calls it may still serve.
-            (Credential::TwilioSignature, _) => Ok(true),
-        }
+            (Credential::LinkedSignature, Some(found)) => {
+                found.signers(now).any(|signer| signer.secrets.sid().as_str() == principal.name)
+            }
+            (Credential::ConnectorToken(_) | Credential::LinkedSignature, None) => false,
+        })
+    }
+}
+
+/// Whether a text has the shape of a token.
+pub fn is_token(text: &str) -> bool {
+    text.starts_with(call_token::PREFIX) || connector_token::is_token(text)
+}
+
+fn acting_for(connector: &Connector, by: Credential, call: Option<HandoffId>) -> Principal {
+    Principal {
+        credential: by,
+        name: connector.id.to_string(),
+        reach: Reach::Account(connector.account.clone()),
+        projects: Projects::Only(vec![connector.project.clone()]),
+        scopes: vec![Scope::HandoffRead, Scope::HandoffWrite],
+        expires_at: None,
+        read_defaults: ReadDefaults::default(),
+        acting: Some(Acting {
+            connector: connector.id.clone(),
+            environment: connector.client_env,
+            call,
+        }),
     }
 }

@@ -119,8 +119,11 @@ pub enum Reach {
 pub enum Credential {
     /// A key; it may be revoked, and what it asks for and misses is counted.
     Key,
-    /// Twilio's signature: the ids are those of calls, not guesses, and tokens end with the process.
+    /// Twilio's signature, by a secret from the settings: the ids are those of calls, not guesses, and
+    /// the secret ends with the process.
     TwilioSignature,
+    /// The same by a linked account's; the link may be removed, and the connector deleted.
+    LinkedSignature,
     /// A Connector Token; it may be replaced, and its connector deleted.
     ConnectorToken(TokenId),
     /// A call token; its connector may be deleted.
@@ -152,8 +155,8 @@ pub enum OutOfReach {
 pub struct Principal {
     /// By what it was proved.
     pub credential: Credential,
-    /// What stands in logs for this credential: a key's id, `admin`, a Connector ID, or a Twilio
-    /// account's SID. Never a secret.
+    /// What stands in logs for this credential: a key's id, `admin`, a Connector ID, that and a call's
+    /// SID, or a Twilio account's SID. Never a secret.
     pub name: String,
     /// The accounts it acts for.
     pub reach: Reach,

@@ -12,11 +12,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::auth::api_key::KeyRefused;
-use crate::auth::call_token;
-use crate::auth::connector_token::TokenRefused;
-use crate::auth::connector_token::is_token;
 use crate::auth::doors::Doors;
 use crate::auth::doors::Refused;
+use crate::auth::doors::is_token;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
 use crate::http::edge::Edge;
@@ -112,10 +110,11 @@ async fn who(
 ) -> Result<Arc<Principal>, ApiError> {
     match presented(request.headers())? {
         Presented::Nothing => Err(missing()),
-        Presented::Key(key) => doors.keys.admit(&key).await.map_err(|refused| {
-            let is_token = is_token(&key) || key.starts_with(call_token::PREFIX);
-            if is_token { token_as_key() } else { refused.into() }
-        }),
+        Presented::Key(key) => doors
+            .keys
+            .admit(&key)
+            .await
+            .map_err(|refused| if is_token(&key) { token_as_key() } else { refused.into() }),
         Presented::Bearer(text) => Ok(doors.admit(&text).await?),
         Presented::Basic(_) if !takes_basic => Err(basic_not_here()),
         Presented::Basic(key) => {
@@ -209,12 +208,12 @@ impl From<Refused> for ApiError {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Key(refused) => refused.into(),
-            Refused::Token(TokenRefused::Unknown) => unknown_token(),
-            Refused::Token(TokenRefused::Expired) => Self::new(
+            Refused::UnknownToken => unknown_token(),
+            Refused::TokenExpired => Self::new(
                 Code::TokenExpired,
                 "This token has expired. A Connector Token is made anew by `baton connector rotate`; a call token ends with its call",
             ),
-            Refused::Token(TokenRefused::Store(error)) => error.into(),
+            Refused::Store(error) => error.into(),
         }
     }
 }

@@ -176,7 +176,9 @@ pub(super) async fn find(
     if state.waiting_since.get().is_some() && !edge.doors.is_good(&caller.0).await? {
         let refused = match caller.0.credential {
             Credential::ConnectorToken(_) | Credential::CallToken => gate::unknown_token(),
-            Credential::Key | Credential::TwilioSignature => gate::unknown_key(),
+            Credential::Key | Credential::TwilioSignature | Credential::LinkedSignature => {
+                gate::unknown_key()
+            }
         };
         return Err(refused.with(header::WWW_AUTHENTICATE, "Bearer"));
     }

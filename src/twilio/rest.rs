@@ -5,6 +5,7 @@
 //! A Standard or Restricted API key may not read the account itself (error 20003), so a key proves
 //! itself by listing the account's numbers, which `verify` needs anyway.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Client;
@@ -13,6 +14,7 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
+use tokio::sync::Semaphore;
 
 use crate::domain::account_sid::AccountSid;
 use crate::domain::connector::link::Region;
@@ -25,6 +27,7 @@ pub const API_URL: &str = "https://api.twilio.com";
 
 const LIMIT: Duration = Duration::from_secs(2);
 const MAX_ANSWER_BYTES: usize = 1 << 20;
+const ASKED_AT_ONCE: usize = 16;
 const PAGE_SIZE: usize = 100;
 const MAX_PAGES: usize = 20;
 // Of Twilio's own words, where they are told on.
@@ -35,6 +38,8 @@ const MAX_WORDS_CHARACTERS: usize = 300;
 pub struct Rest {
     base: String,
     client: Client,
+    // What is asked at once, of an account whose owner Twilio counts it against.
+    asking: Arc<Semaphore>,
 }
 
 /// Why there is no answer to act on.
@@ -99,11 +104,11 @@ struct Page {
     next_page_uri: Option<String>,
 }
 
-/// How Twilio says no.
-#[derive(Default, Deserialize)]
-#[serde(default)]
+/// How Twilio says no: always with a code, by which its word is told from that of a proxy on the way.
+#[derive(Deserialize)]
 struct Complaint {
     code: u64,
+    #[serde(default)]
     message: String,
 }
 
@@ -111,7 +116,8 @@ impl Rest {
     /// Asks at `base`; [`API_URL`] stands for Twilio's own hosts, one a region.
     pub fn new(base: &str) -> Result<Self, RestError> {
         let client = outbound::client(LIMIT).map_err(|why| unreached(&why))?;
-        Ok(Self { base: base.trim_end_matches('/').to_owned(), client })
+        let asking = Arc::new(Semaphore::new(ASKED_AT_ONCE));
+        Ok(Self { base: base.trim_end_matches('/').to_owned(), client, asking })
     }
 
     /// Whether each credential that can be asked with is the account's.
@@ -132,9 +138,16 @@ impl Rest {
             }
             None => Ok(()),
         };
-        // At once, so that all of it takes no longer than one.
+        // At once, so that all of it takes no longer than one; and one no is enough, whatever else.
         let (first, second) = (secrets.auth_token.as_ref(), secrets.secondary_auth_token.as_ref());
-        tokio::try_join!(by_token(first), by_token(second), by_key()).map(|_| ())
+        let (first, second, by_key) = tokio::join!(by_token(first), by_token(second), by_key());
+        let answers = [first, second, by_key];
+        let is_refusal =
+            |answer: &&Result<(), RestError>| matches!(answer, Err(RestError::Refused(_)));
+        match answers.iter().find(is_refusal) {
+            Some(refused) => refused.clone(),
+            None => answers.into_iter().collect(),
+        }
     }
 
     async fn is_its_token(
@@ -148,7 +161,7 @@ impl Rest {
         let found: Account = self.get(&url, by).await?;
         match (found.sid == account.as_str(), found.status.as_str()) {
             (false, _) => Err(unexpected()),
-            (true, "closed") => Err(RestError::Refused(format!("{account} is closed"))),
+            (true, "closed") => Err(RestError::Refused(format!("account {account} is closed"))),
             (true, _) => Ok(()),
         }
     }
@@ -213,6 +226,7 @@ impl Rest {
         url: &str,
         by: Credentials<'_>,
     ) -> Result<T, RestError> {
+        let _asking = self.asking.acquire().await;
         let request = self.client.get(url).basic_auth(by.user, Some(by.password));
         let answer = request.send().await.map_err(|why| unreached(&why))?;
         let status = answer.status();
@@ -223,7 +237,7 @@ impl Rest {
             | StatusCode::UNAUTHORIZED
             | StatusCode::FORBIDDEN
             | StatusCode::NOT_FOUND => match serde_json::from_slice::<Complaint>(&body) {
-                Ok(complaint) => Err(RestError::Refused(complaint.told(status))),
+                Ok(complaint) => Err(RestError::Refused(complaint.told())),
                 // Something between here and Twilio.
                 Err(_quoting) => Err(unexpected()),
             },
@@ -234,16 +248,11 @@ impl Rest {
 
 impl Complaint {
     /// Twilio's own words, as far as they are fit to be told on.
-    fn told(&self, status: StatusCode) -> String {
+    fn told(&self) -> String {
         let words = self.message.chars().filter(|c| !c.is_control());
         let words: String = words.take(MAX_WORDS_CHARACTERS).collect();
-        match (self.code, words.is_empty()) {
-            (0, true) => format!("Twilio answered {status}"),
-            (0, false) => words,
-            (code, _) => {
-                format!("{words} (error {code}, https://www.twilio.com/docs/errors/{code})")
-            }
-        }
+        let code = self.code;
+        format!("{words} (error {code}, https://www.twilio.com/docs/errors/{code})")
     }
 }
 
@@ -270,4 +279,27 @@ fn unreached(why: &reqwest::Error) -> RestError {
 
 fn unexpected() -> RestError {
     RestError::Unreached("an answer that is not Twilio's".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_go_to_the_host_of_their_region() {
+        let twilio = Rest::new(API_URL).unwrap();
+        assert_eq!(twilio.host(Region::Us1), "https://api.twilio.com");
+        assert_eq!(twilio.host(Region::Ie1), "https://api.dublin.ie1.twilio.com");
+        assert_eq!(twilio.host(Region::Au1), "https://api.sydney.au1.twilio.com");
+        let other = Rest::new("https://twilio.example/").unwrap();
+        assert_eq!(other.host(Region::Ie1), "https://twilio.example");
+    }
+
+    #[test]
+    fn twilios_words_are_told_on_without_what_a_terminal_would_obey() {
+        let complaint: Complaint =
+            serde_json::from_str(r#"{"code":20003,"message":"Auth\u001b[2Jenticate"}"#).unwrap();
+        assert!(complaint.told().starts_with("Auth[2Jenticate (error 20003"));
+        assert!(serde_json::from_str::<Complaint>(r#"{"error":"blocked"}"#).is_err());
+    }
 }

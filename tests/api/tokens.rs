@@ -1,7 +1,6 @@
 //! Connector Tokens and call tokens: every token at every route, for one's own and for others' calls,
 //! projects, accounts and environments; and every way to forge one.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
@@ -10,15 +9,11 @@ use aws_lc_rs::signature::KeyPair;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use baton::auth::call_token::CallDoor;
+use baton::auth::call_token::CallTokens;
 use baton::domain::connector::ConnectorId;
 use baton::http::gate::Door;
 use baton::http::routes::ROUTES;
-use baton::store::memory::Memory;
-use baton::store::records::Records;
-use baton::store::records::Store;
 use baton::store::seal::Seal;
-use baton::telemetry::metrics::LookUps;
 use jsonwebtoken::Algorithm;
 use jsonwebtoken::EncodingKey;
 use jsonwebtoken::Header;
@@ -77,18 +72,10 @@ fn parts(token: &str) -> (Header, Value) {
 pub fn call_token(server: &Server, connector: &str, call: &str, life: Duration) -> String {
     let key = std::fs::read_to_string(server.data_dir().join("seal.key")).unwrap();
     let seal = Seal::new(vec![STANDARD.decode(key.trim()).unwrap().into()]).unwrap();
-    let clock = server.clock.clone();
-    let store = Store {
-        kv: Arc::new(Memory::new(clock.clone())),
-        seal: Arc::new(seal),
-        clock: clock.clone(),
-        watchers: Arc::default(),
-    };
-    let seal = Arc::clone(&store.seal);
-    let records = Arc::new(Records::new(store, 0, LookUps::default()));
-    let door = CallDoor::new(&seal, records, clock).unwrap();
     let connector: ConnectorId = connector.parse().unwrap();
-    door.mint(&connector, &call.parse().unwrap(), life).unwrap().expose_secret().to_owned()
+    let tokens = CallTokens::new(&seal).unwrap();
+    let token = tokens.mint(&connector, &call.parse().unwrap(), server.clock.now(), life).unwrap();
+    token.expose_secret().to_owned()
 }
 
 /// What a credential meets at every route behind a door for holders of secrets: code by route.

@@ -186,9 +186,18 @@ impl TwilioDoor {
         if *is_former && !presented.asks_for_a_call() {
             return Err(Refused::Removed);
         }
-        let principal = Arc::new(signed_by(own.sid(), presented.connector));
+        let credential = if self.is_of_settings(own) {
+            Credential::TwilioSignature
+        } else {
+            Credential::LinkedSignature
+        };
+        let principal = Arc::new(signed_by(own.sid(), credential, presented.connector));
         let by_previous = own.is_previous(&matched.secret);
         Ok(Admitted { principal, matched, by_previous })
+    }
+
+    fn is_of_settings(&self, secrets: &AccountSecrets) -> bool {
+        self.accounts.get(secrets.sid()).is_some_and(|own| std::ptr::eq(own, secrets))
     }
 
     /// Why a request was refused, at length. Hashes two or three times as much as the refusal may.
@@ -252,7 +261,11 @@ type Claimed<'a> = (&'a AccountSecrets, bool);
 
 /// Who it is that an account's secret proves: through a connector, that one's project and environment;
 /// else what is nobody's in particular.
-fn signed_by(sid: &AccountSid, connector: Option<&StoredConnector>) -> Principal {
+fn signed_by(
+    sid: &AccountSid,
+    credential: Credential,
+    connector: Option<&StoredConnector>,
+) -> Principal {
     let (account, project, acting) = match connector.map(|connector| &connector.record) {
         None => (AccountId::default(), ProjectId::default(), None),
         Some(connector) => {
@@ -265,7 +278,7 @@ fn signed_by(sid: &AccountSid, connector: Option<&StoredConnector>) -> Principal
         }
     };
     Principal {
-        credential: Credential::TwilioSignature,
+        credential,
         name: sid.to_string(),
         reach: Reach::Account(account),
         projects: Projects::Only(vec![project]),

@@ -64,7 +64,8 @@ texts! {
     /// Where an agent takes a media stream. Twilio takes `wss://` alone, and no query.
     AgentUrl: "must be wss://host[:port][/path], at most 500 characters, without user, query or fragment", |text| {
         let rest = text.strip_prefix("wss://").unwrap_or_default();
-        let host = rest.split('/').next().unwrap_or_default();
+        let authority = rest.split('/').next().unwrap_or_default();
+        let host = authority.rsplit_once(':').map_or(authority, |(host, _port)| host);
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/:[]%!$&()*+,;=".contains(&b);
         !host.is_empty() && text.len() <= MAX_URL_CHARACTERS && rest.bytes().all(plain)
     };
@@ -103,9 +104,16 @@ mod tests {
         for url in ["wss://a.example/x", "wss://a.example:8443", "wss://[::1]/a"] {
             assert!(url.parse::<AgentUrl>().is_ok(), "{url}");
         }
-        for url in
-            ["", "wss://", "ws://a.example", "https://a", "wss://a?b=c", "wss://u@a", "wss://a b"]
-        {
+        for url in [
+            "",
+            "wss://",
+            "ws://a.example",
+            "https://a",
+            "wss://a?b=c",
+            "wss://u@a",
+            "wss://:8443",
+            "wss://a b",
+        ] {
             assert!(url.parse::<AgentUrl>().is_err(), "{url}");
         }
         for uri in ["sip:agent@sip.example.com", "sips:a@b", "sip:a@b;transport=tls"] {

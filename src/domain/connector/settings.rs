@@ -1,9 +1,13 @@
 //! [`Settings`]: what of a connector may be changed.
+//!
+//! What is kept is read by the same rules as what is sent: a limit may be widened and a member added,
+//! but to narrow one needs a reader of its own for what is there already.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::Serialize;
+use serde_path_to_error::Segment;
 use thiserror::Error;
 
 use crate::domain::connector::address::Unfit;
@@ -21,6 +25,7 @@ const MAX_VARIANT_CHARACTERS: usize = 128;
 const MAX_DESTINATIONS: usize = 200;
 const MAX_KEY_CHARACTERS: usize = 64;
 const MAX_EXPOSED: usize = 100;
+const MAX_MEMBER_CHARACTERS: usize = 128;
 
 /// The members of [`Settings`], as the API has them.
 pub const MEMBERS: [&str; 9] = [
@@ -82,15 +87,17 @@ impl Settings {
     pub fn read(text: &str) -> Result<Self, BadSettings> {
         let mut reader = serde_json::Deserializer::from_str(text);
         serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-            let parts = error.path().iter().map(ToString::to_string);
-            let pointer = std::iter::once(String::new()).chain(parts).collect::<Vec<_>>().join("/");
-            // Without the position: it is one in a text that the caller may not have sent. And a
-            // complaint about a secret would quote it.
+            let pointer = error.path().iter().map(escaped).collect::<String>();
             let why = error.inner().to_string();
-            let why = if pointer.starts_with("/routing/sip/headers/") {
-                "must be a string"
+            // Without the position: it is one in a text that the caller may not have sent.
+            let why = why.split(" at line ").next().unwrap_or_default();
+            // What serde says may quote the value, and there are secrets in here.
+            let is_quoting = ["invalid", "unknown", "expected"].iter().any(|w| why.starts_with(w));
+            let is_secret = pointer.starts_with("/routing/sip") && is_quoting;
+            let why = if is_secret {
+                "is not as it should be: {\"uri\",\"headers\":{\"X-…\":\"…\"}}"
             } else {
-                why.split(" at line ").next().unwrap_or_default()
+                why
             };
             BadSettings { pointer, why: why.to_owned() }
         })
@@ -106,6 +113,15 @@ impl Settings {
         }
         let mask = serde_json::json!({ "routing": { "sip": { "headers": masks } } });
         Ok(merge(&text, &mask.to_string()).unwrap_or(text))
+    }
+}
+
+/// A step of a path as one of a JSON pointer (RFC 6901).
+fn escaped(step: &Segment) -> String {
+    match step {
+        Segment::Seq { index } => format!("/{index}"),
+        Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+        Segment::Enum { .. } | Segment::Unknown => String::new(),
     }
 }
 
@@ -200,7 +216,7 @@ pub struct Flex {
     pub expose: Exposed,
     /// Flex Insights: `conversation_attribute_1` to `_10`, and the member of `data` that each gets.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub insights: BTreeMap<Insight, String>,
+    pub insights: BTreeMap<Insight, MemberName>,
 }
 
 /// One of Flex Insights' ten free attributes.
@@ -221,6 +237,23 @@ impl TryFrom<String> for Insight {
     }
 }
 
+/// The name of a member of `data`: 1–128 characters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct MemberName(String);
+
+impl TryFrom<String> for MemberName {
+    type Error = Unfit;
+
+    fn try_from(text: String) -> Result<Self, Unfit> {
+        if (1..=MAX_MEMBER_CHARACTERS).contains(&text.chars().count()) {
+            Ok(Self(text))
+        } else {
+            Err(Unfit(format!("must be a member's name, 1 to {MAX_MEMBER_CHARACTERS} characters")))
+        }
+    }
+}
+
 /// What Studio gets.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -232,18 +265,15 @@ pub struct Studio {
 
 /// Members of `data`, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<String>")]
-pub struct Exposed(Vec<String>);
+#[serde(try_from = "Vec<MemberName>")]
+pub struct Exposed(Vec<MemberName>);
 
-impl TryFrom<Vec<String>> for Exposed {
+impl TryFrom<Vec<MemberName>> for Exposed {
     type Error = Unfit;
 
-    fn try_from(names: Vec<String>) -> Result<Self, Unfit> {
-        let is_name = |name: &String| (1..=128).contains(&name.chars().count());
-        if names.len() > MAX_EXPOSED || !names.iter().all(is_name) {
-            return Err(Unfit(format!(
-                "must be at most {MAX_EXPOSED} names of 1 to 128 characters"
-            )));
+    fn try_from(names: Vec<MemberName>) -> Result<Self, Unfit> {
+        if names.len() > MAX_EXPOSED {
+            return Err(Unfit(format!("must be at most {MAX_EXPOSED} names")));
         }
         Ok(Self(names))
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::domain::connector::Connector;
 use crate::domain::connector::ConnectorId;
 use crate::domain::connector::settings::Settings;
 use crate::domain::merge::merge;
@@ -27,25 +28,27 @@ impl Connectors {
         patch: &str,
     ) -> Result<Arc<StoredConnector>, ServiceError> {
         require(who, Scope::ConnectorManage, None)?;
-        let before = self.reached_by(who, id).await?;
-        let mut renamed = before.record.clone();
-        renamed.settings = patched(&before.record.settings, patch)?;
-        let is_renamed = renamed.settings.name != before.record.settings.name;
-        let _naming = if is_renamed { Some(self.naming.lock().await) } else { None };
+        self.reached_by(who, id).await?;
+        // Before it is read: another rename may be under way.
+        let _naming = self.naming.lock().await;
+        let there = self.records.load(&names::connector(id)).await?.live();
+        let before = there.ok_or(ConnectorError::NotFound)?.record.clone();
+        let settings = patched(&before.settings, patch)?;
+        let is_renamed = settings.name != before.settings.name;
         if is_renamed {
-            self.claim_name(&renamed).await?;
+            self.claim_name(&Connector { settings, ..before.clone() }).await?;
         }
-        let changed = self
+        let stored = self
             .change(id, |connector| {
                 connector.settings = patched(&connector.settings, patch)?;
                 Ok(())
             })
-            .await;
-        let keeper = if changed.is_ok() { &before.record } else { &renamed };
+            .await?;
         if is_renamed {
-            self.release_name(keeper).await?;
+            self.release_name(&before).await;
         }
-        changed.map(|(stored, ())| stored)
+        tracing::info!(key = who.name, connector = %id, is_renamed, "a connector was changed");
+        Ok(stored)
     }
 
     /// Deletes a connector. Its tokens open nothing from the moment this answers, and its link verifies
@@ -58,7 +61,9 @@ impl Connectors {
             Outcome::Conflict(_) => return Err(ConnectorError::NotFound.into()),
         }
         self.twilio.seen.forget(id);
-        self.release_name(&there.record).await
+        self.release_name(&there.record).await;
+        tracing::info!(key = who.name, connector = %id, "a connector was deleted");
+        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@ use crate::domain::principal::Scope;
 use crate::service::connectors::Connectors;
 use crate::service::connectors::Issued;
 use crate::service::connectors::RACES;
+use crate::service::connectors::may_issue;
 use crate::service::error::ConnectorError;
 use crate::service::error::ServiceError;
 use crate::service::require;
@@ -39,7 +40,7 @@ impl Connectors {
     /// Makes a connector and its first token.
     pub async fn create(&self, who: &Principal, new: New) -> Result<Issued, ServiceError> {
         let account = require(who, Scope::ConnectorManage, new.account.as_ref())?;
-        Self::may_issue(who)?;
+        may_issue(who)?;
         if !who.projects.include(&new.project) {
             return Err(ServiceError::ForeignProject(new.project));
         }
@@ -72,6 +73,7 @@ impl Connectors {
             return Err(taken);
         }
         drop(naming);
+        tracing::info!(key = who.name, connector = %id, "a connector was made");
         Ok(Issued { stored, token, text })
     }
 
@@ -118,14 +120,23 @@ impl Connectors {
         }
     }
 
-    /// Gives up a connector's name, if it has it.
-    pub(super) async fn release_name(&self, connector: &Connector) -> Result<(), ServiceError> {
+    /// Gives up a connector's name, if it has it. One that is not given up is taken over by the next who
+    /// asks for it, so what was done before is not undone for it.
+    pub(super) async fn release_name(&self, connector: &Connector) {
         let key = names::connector_named(connector);
-        let there = self.names.load(&key).await?.live();
-        if let Some(there) = there.filter(|there| there.record.id == connector.id) {
-            // Taken over meanwhile, it is another's.
-            self.names.delete(key, Expect::Revision(there.revision())).await?;
+        let released = async {
+            let there = self.names.load(&key).await?.live();
+            match there.filter(|there| there.record.id == connector.id) {
+                // Taken over meanwhile, it is another's.
+                Some(there) => {
+                    let expect = Expect::Revision(there.revision());
+                    self.names.delete(key.clone(), expect).await.map(|_| ())
+                }
+                None => Ok(()),
+            }
+        };
+        if let Err(error) = released.await {
+            tracing::warn!(connector = %connector.id, %error, "a name was not given up");
         }
-        Ok(())
     }
 }

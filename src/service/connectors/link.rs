@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
+
 use crate::domain::account_sid::AccountSid;
 use crate::domain::connector::Connector;
 use crate::domain::connector::ConnectorId;
@@ -54,45 +56,40 @@ impl Connectors {
     /// change a link, with `connector:manage`. What Twilio refuses is not kept; a link that cannot be
     /// confirmed because Twilio is not reached waits beside the one that is there.
     pub async fn link(&self, who: &Principal, wanted: Wanted) -> Result<Linked, ServiceError> {
-        let id = Self::of(who, wanted.connector.as_ref())?;
+        let id = meant(who, wanted.connector.as_ref())?;
         let there = self.reached_by(who, &id).await?;
-        may_link(who, &there.record, &wanted)?;
-        self.check(&wanted.secrets)?;
-        let Wanted { account_sid, secrets, region, .. } = wanted;
-        let asked = self.rest.confirm(&account_sid, region, &secrets).await;
         let now = self.clock.now();
+        let Wanted { account_sid, secrets, region, .. } = wanted;
         let link = Link { account_sid, secrets, region, linked_at: now.micros() };
-        let unreached = match asked {
+        may_link(who, &there.record, &link)?;
+        self.check(&link.secrets)?;
+        let unreached = match self.ask_twilio(&link).await {
             Ok(()) => None,
             Err(RestError::Unreached(why)) => Some(why),
             Err(RestError::Refused(says)) => {
                 return Err(ConnectorError::RefusedByTwilio(says).into());
             }
         };
-        let (stored, ()) = self
-            .change(&id, |connector| {
-                // It may have been linked while Twilio was asked.
-                let again = Wanted {
-                    connector: None,
-                    account_sid: link.account_sid.clone(),
-                    secrets: link.secrets.clone(),
-                    region: link.region,
-                };
-                may_link(who, connector, &again)?;
-                match &unreached {
-                    None => connector.adopt(link.clone(), now),
-                    Some(why) => {
-                        let state = State::Unverified(why.clone());
-                        connector.pending = Some(Pending { link: link.clone(), state });
-                    }
+        let linking = self.change(&id, |connector| {
+            // It may have been linked while Twilio was asked.
+            may_link(who, connector, &link)?;
+            match &unreached {
+                None => connector.adopt(link.clone(), now),
+                Some(why) => {
+                    let state = State::Unverified(why.clone());
+                    connector.pending = Some(Pending { link: link.clone(), state });
                 }
-                Ok(())
-            })
-            .await?;
-        let (connector, account) = (&id, &link.account_sid);
-        let (key, is_verified) = (&who.name, unreached.is_none());
-        tracing::info!(key, %connector, %account, is_verified, "a connector was linked");
+            }
+            Ok(())
+        });
+        let stored = linking.await?;
+        let (key, is_verified, account) = (&who.name, unreached.is_none(), &link.account_sid);
+        tracing::info!(key, connector = %id, %account, is_verified, "a connector was linked");
         Ok(Linked { stored, is_verified })
+    }
+
+    async fn ask_twilio(&self, link: &Link) -> Result<(), RestError> {
+        self.rest.confirm(&link.account_sid, link.region, &link.secrets).await
     }
 
     /// Removes the link. For a day it still verifies what calls of before ask for, unless that is to
@@ -127,21 +124,6 @@ impl Connectors {
         Ok(())
     }
 
-    /// The connector that a link is for.
-    fn of(who: &Principal, named: Option<&ConnectorId>) -> Result<ConnectorId, ServiceError> {
-        match (&who.acting, named) {
-            (Some(acting), _) if acting.call.is_some() => Err(TokenLimit::OtherCall.into()),
-            (Some(acting), Some(named)) if acting.connector != *named => {
-                Err(ConnectorError::OtherThanTheTokens.into())
-            }
-            (Some(acting), _) => Ok(acting.connector.clone()),
-            (None, named) => {
-                require(who, Scope::ConnectorManage, None)?;
-                named.cloned().ok_or(ConnectorError::NotNamed.into())
-            }
-        }
-    }
-
     /// Whether secrets are enough to be confirmed by, and to check webhooks with.
     fn check(&self, secrets: &Secrets) -> Result<(), ServiceError> {
         if !self.reached.is_set && !self.reached.is_local {
@@ -168,25 +150,33 @@ impl Connectors {
     }
 
     /// Asks Twilio again, every `every`, about links that it has not confirmed. Does not end.
-    pub async fn confirm_links(&self, every: Duration) {
+    pub async fn confirm_links(self: Arc<Self>, every: Duration) {
         loop {
             tokio::time::sleep(every).await;
             if let Err(error) = self.confirm_all().await {
-                tracing::warn!(%error, "links that wait for Twilio could not be looked at");
+                tracing::warn!(%error, "links that wait for Twilio could not be looked for");
             }
         }
     }
 
-    async fn confirm_all(&self) -> Result<(), ServiceError> {
+    async fn confirm_all(self: &Arc<Self>) -> Result<(), ServiceError> {
         let mut after = None;
         loop {
             let page = self.records.members(names::unconfirmed(), after, PAGE).await?;
+            let mut asking = JoinSet::new();
             for name in &page {
                 let id = std::str::from_utf8(name).ok().and_then(|id| id.parse().ok());
-                if let Some(id) = id {
-                    self.confirm(&id).await?;
-                }
+                let Some(id) = id else { continue };
+                let connectors = Arc::clone(self);
+                // One that cannot be asked about holds up no other.
+                asking.spawn(async move {
+                    if let Err(error) = connectors.confirm(&id).await {
+                        tracing::warn!(connector = %id, %error, "a link that waits for Twilio could not be looked at");
+                    }
+                });
             }
+            // Twilio is asked a few questions at a time, however many wait.
+            while asking.join_next().await.is_some() {}
             match page.into_iter().nth(PAGE - 1) {
                 Some(last) => after = Some(last),
                 None => return Ok(()),
@@ -199,8 +189,7 @@ impl Connectors {
         let Some(pending) = found.and_then(|found| found.record.pending.clone()) else {
             return Ok(());
         };
-        let Link { account_sid, secrets, region, .. } = &pending.link;
-        let refused = match self.rest.confirm(account_sid, *region, secrets).await {
+        let refused = match self.ask_twilio(&pending.link).await {
             Ok(()) => None,
             Err(RestError::Refused(says)) => Some(says),
             Err(RestError::Unreached(_)) => return Ok(()),
@@ -223,18 +212,34 @@ impl Connectors {
             Ok(())
         });
         match changed.await {
-            Ok(_) | Err(ServiceError::Connector(ConnectorError::NotFound)) => {}
+            Ok(_) => {}
+            Err(ServiceError::Connector(ConnectorError::NotFound)) => return Ok(()),
             Err(error) => return Err(error),
         }
-        let is_verified = refused.is_none();
-        tracing::info!(connector = %id, account = %account_sid, is_verified, "Twilio was asked about a link again");
+        let (account, is_verified) = (&pending.link.account_sid, refused.is_none());
+        tracing::info!(connector = %id, %account, is_verified, "Twilio was asked about a link again");
         Ok(())
+    }
+}
+
+/// The connector that a link is for.
+fn meant(who: &Principal, named: Option<&ConnectorId>) -> Result<ConnectorId, ServiceError> {
+    match (&who.acting, named) {
+        (Some(acting), _) if acting.call.is_some() => Err(TokenLimit::OtherCall.into()),
+        (Some(acting), Some(named)) if acting.connector != *named => {
+            Err(ConnectorError::OtherThanTheTokens.into())
+        }
+        (Some(acting), _) => Ok(acting.connector.clone()),
+        (None, named) => {
+            require(who, Scope::ConnectorManage, None)?;
+            named.cloned().ok_or_else(|| ConnectorError::NotNamed.into())
+        }
     }
 }
 
 /// Whether `who` may make this the link: a second account, or other secrets, need more than the token,
 /// which stands in places that many can read.
-fn may_link(who: &Principal, connector: &Connector, wanted: &Wanted) -> Result<(), ServiceError> {
+fn may_link(who: &Principal, connector: &Connector, wanted: &Link) -> Result<(), ServiceError> {
     if who.acting.is_none() {
         return Ok(());
     }

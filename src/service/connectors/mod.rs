@@ -14,7 +14,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tokio::sync::Mutex;
 
-use crate::auth::connector_token::TokenDoor;
+use crate::auth::connector_token::ConnectorTokens;
 use crate::auth::twilio_request::TwilioDoor;
 use crate::domain::clock::Clock;
 use crate::domain::connector::Connector;
@@ -31,6 +31,7 @@ use crate::store::connector::StoredName;
 use crate::store::kv::Change;
 use crate::store::kv::Expect;
 use crate::store::names;
+use crate::store::record::Record;
 use crate::store::records::Records;
 use crate::store::records::Written;
 use crate::twilio::rest::Rest;
@@ -53,7 +54,7 @@ const RACES: usize = 16;
 pub struct Connectors {
     records: Arc<Records<StoredConnector>>,
     names: Arc<Records<StoredName>>,
-    tokens: Arc<TokenDoor>,
+    tokens: Arc<ConnectorTokens>,
     twilio: Arc<TwilioDoor>,
     rest: Rest,
     clock: Clock,
@@ -90,7 +91,7 @@ pub struct Parts {
     /// Their names.
     pub names: Arc<Records<StoredName>>,
     /// What makes tokens.
-    pub tokens: Arc<TokenDoor>,
+    pub tokens: Arc<ConnectorTokens>,
     /// What checks signatures.
     pub twilio: Arc<TwilioDoor>,
     /// What asks Twilio.
@@ -135,31 +136,20 @@ impl Connectors {
         Ok(found)
     }
 
-    /// A connector's token grants reading and writing, so whoever makes one must hold both.
-    fn may_issue(who: &Principal) -> Result<(), ServiceError> {
-        let lacking = |scope: &Scope| !who.may(*scope);
-        let needed = [Scope::ConnectorManage, Scope::HandoffRead, Scope::HandoffWrite];
-        match needed.into_iter().find(lacking) {
-            Some(scope) => Err(ServiceError::MissingScope(scope)),
-            None => Ok(()),
-        }
-    }
-
     /// Changes a connector, over whatever it is by then.
-    async fn change<T>(
+    async fn change(
         &self,
         id: &ConnectorId,
-        mut change: impl FnMut(&mut Connector) -> Result<T, ServiceError>,
-    ) -> Result<(Arc<StoredConnector>, T), ServiceError> {
+        mut change: impl FnMut(&mut Connector) -> Result<(), ServiceError>,
+    ) -> Result<Arc<StoredConnector>, ServiceError> {
         let key = names::connector(id);
         for _ in 0..RACES {
             let there = self.records.load(&key).await?.live().ok_or(ConnectorError::NotFound)?;
             let mut record = there.record.clone();
-            let done = change(&mut record)?;
-            let expect = Expect::Revision(crate::store::record::Record::revision(&*there));
-            let put = StoredConnector::new(record);
+            change(&mut record)?;
+            let (put, expect) = (StoredConnector::new(record), Expect::Revision(there.revision()));
             match self.records.put(key.clone(), put, expect, Change::Content).await? {
-                Written::Done(stored) => return Ok((stored, done)),
+                Written::Done(stored) => return Ok(stored),
                 Written::Conflict => {}
             }
         }
@@ -178,5 +168,15 @@ impl Connectors {
 
     fn mint(&self, id: &ConnectorId, token: &Token) -> Result<SecretString, ServiceError> {
         self.tokens.mint(id, token).map_err(|why| ConnectorError::Unsigned(why).into())
+    }
+}
+
+/// A connector's token grants reading and writing, so whoever makes one must hold both.
+fn may_issue(who: &Principal) -> Result<(), ServiceError> {
+    let lacking = |scope: &Scope| !who.may(*scope);
+    let needed = [Scope::ConnectorManage, Scope::HandoffRead, Scope::HandoffWrite];
+    match needed.into_iter().find(lacking) {
+        Some(scope) => Err(ServiceError::MissingScope(scope)),
+        None => Ok(()),
     }
 }

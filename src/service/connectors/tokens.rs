@@ -8,6 +8,7 @@ use crate::domain::connector::Token;
 use crate::domain::principal::Principal;
 use crate::service::connectors::Connectors;
 use crate::service::connectors::Issued;
+use crate::service::connectors::may_issue;
 use crate::service::error::ServiceError;
 
 /// How long a token that is replaced still works, when nobody says.
@@ -16,7 +17,8 @@ pub const DEFAULT_GRACE: Duration = Duration::from_secs(24 * 3600);
 pub const LONGEST_GRACE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 impl Connectors {
-    /// Makes another token; those before it work for as long as `grace`, and then no more. Without
+    /// Makes another token; those before it work for as long as `grace`, and then no more; of more than
+    /// [`MAX_TOKENS`] the oldest stop at once. Without
     /// grace they stop with the answer to this.
     pub async fn rotate(
         &self,
@@ -24,13 +26,13 @@ impl Connectors {
         id: &ConnectorId,
         grace: Duration,
     ) -> Result<Issued, ServiceError> {
-        Self::may_issue(who)?;
+        may_issue(who)?;
         self.reached_by(who, id).await?;
         let token = self.new_token(who)?;
         let text = self.mint(id, &token)?;
         let now = self.clock.now();
         let end = now.plus(grace.min(LONGEST_GRACE)).micros();
-        let (stored, ()) = self
+        let stored = self
             .change(id, |connector| {
                 for old in &mut connector.tokens {
                     old.ends_at = old.ends_at.min(end);
@@ -42,6 +44,8 @@ impl Connectors {
                 Ok(())
             })
             .await?;
+        let token_id = token.id.as_str();
+        tracing::info!(key = who.name, connector = %id, token_id, "a connector has another token");
         Ok(Issued { stored, token, text })
     }
 

@@ -20,6 +20,7 @@ use crate::domain::principal::Scope;
 use crate::service::error::Miss;
 use crate::service::error::Missing;
 use crate::service::error::ServiceError;
+use crate::service::error::TokenLimit;
 use crate::service::handoffs::Ask;
 use crate::service::handoffs::Handoffs;
 use crate::store::kv::Change;
@@ -46,6 +47,10 @@ impl Handoffs {
         more: Vec<HandoffId>,
     ) -> Result<Arc<StoredAliases>, ServiceError> {
         let account = self.admit(who, Scope::HandoffWrite, ask)?;
+        // Whoever is let in for one call must not answer to the ids of others.
+        if who.is_of_one_call() {
+            return Err(TokenLimit::OtherCall.into());
+        }
         // Before anything is looked up for them.
         if more.len() > MAX_ALIASES {
             return Err(ServiceError::TooManyAliases);

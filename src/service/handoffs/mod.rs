@@ -150,7 +150,7 @@ impl Handoffs {
             Credential::Key | Credential::ConnectorToken(_) | Credential::CallToken => {
                 self.rates.missed(&who.name, id)
             }
-            Credential::TwilioSignature => Ok(()),
+            Credential::TwilioSignature | Credential::LinkedSignature => Ok(()),
         }
     }
 
