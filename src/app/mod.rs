@@ -82,6 +82,8 @@ pub const STORE_FILE: &str = "baton.redb";
 // not leave the others unexplained. Five lines together.
 const EXPLAINED_A_SECOND: usize = 3;
 const MENTIONED_A_SECOND: usize = 2;
+// Links and verifications, which wait for Twilio, at once.
+const ASKING: usize = 32;
 // Memory for keys in use; a key takes a kilobyte.
 const KEYS_L1_BYTES: u64 = 8 << 20;
 const ALIASES_L1_BYTES: u64 = 8 << 20;
@@ -179,6 +181,7 @@ impl App {
                 in_flight: Bound::new(settings.edge.max_in_flight, metrics.in_flight.clone()),
                 waiting: Bound::new(settings.edge.max_waiting, metrics.waiting.clone()),
                 unproven: Bound::new(settings.edge.max_in_flight, metrics.unproven.clone()),
+                asking: Bound::new(ASKING, metrics.asking.clone()),
             },
             rates: Arc::clone(&rates),
         };

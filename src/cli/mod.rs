@@ -85,7 +85,20 @@ pub fn main() -> ExitCode {
 
 /// Answers on standard output. A reader that has gone away (`baton serve | head -1`) ends nothing.
 fn say(text: impl Display) {
-    let _ = writeln!(io::stdout(), "{text}");
+    let _ = writeln!(io::stdout(), "{}", harmless(&text.to_string()));
+}
+
+/// A text without what a terminal would obey: names and settings are other people's. (What JSON is made
+/// of is left as it is.)
+fn harmless(text: &str) -> String {
+    let is_obeyed = |c: char| {
+        (c.is_control() && c != '\n' && c != '\t')
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let show = |c: char| {
+        if is_obeyed(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }
+    };
+    text.chars().map(show).collect()
 }
 
 fn complain(text: impl Display) {
@@ -98,6 +111,12 @@ mod tests {
 
     use super::*;
     use crate::config::raw::SECRETS;
+
+    #[test]
+    fn a_terminal_is_shown_nothing_that_it_would_obey() {
+        let text = "a\u{1b}[2J\u{9b}31m \u{202e}b\n\tc é 😀";
+        assert_eq!(harmless(text), "a\\u001b[2J\\u009b31m \\u202eb\n\tc é 😀");
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -79,17 +79,21 @@ impl Twilio {
                     .to_owned(),
             );
         }
-        // A host of Twilio's own, or a stand-in on this machine: credentials travel there.
-        let is_plain = given.api_url.starts_with("http://127.0.0.1:");
-        if !is_plain && !given.api_url.starts_with("https://") {
-            faults.0.push("BATON_TWILIO_API_URL must be an https:// URL".to_owned());
+        // Credentials travel there: encrypted, or to a stand-in on this machine.
+        let api_url = given.api_url.parse::<PublicUrl>().ok();
+        let is_fit = api_url.as_ref().is_some_and(|url| url.is_https() || url.is_on_loopback());
+        if !is_fit {
+            faults.0.push(
+                "BATON_TWILIO_API_URL must be https://host, without user, query or fragment"
+                    .to_owned(),
+            );
         }
         let is_local = given.listen.is_none_or(|listen| listen.ip().is_loopback());
         let read = Self {
             public_urls,
             auth_tokens: tokens,
             shared_keys,
-            api_url: given.api_url.trim_end_matches('/').to_owned(),
+            api_url: api_url.map(|url| url.as_str().to_owned()).unwrap_or_default(),
             retry: Duration::from_secs(given.retry.unwrap_or_default()),
             is_local,
         };
@@ -194,6 +198,37 @@ mod tests {
             assert!(!faults[0].contains("hunter2"));
         }
         assert_eq!(read("127.0.0.1:80", "voice.example.com", "", "").1.len(), 1);
+    }
+
+    #[test]
+    fn twilio_is_asked_over_tls_or_on_this_machine() {
+        let faults = |api_url: &str| {
+            let mut faults = Faults::default();
+            let given = Given {
+                listen: None,
+                public_url: "",
+                api_url,
+                retry: Some(30),
+                auth_tokens: None,
+                shared_keys: None,
+            };
+            Twilio::read(&given, &mut faults);
+            faults.0.len()
+        };
+        for url in ["https://api.twilio.com", "http://127.0.0.1:9", "http://localhost:9/x"] {
+            assert_eq!(faults(url), 0, "{url}");
+        }
+        for url in [
+            "",
+            "https://",
+            "http://api.twilio.com",
+            "http://127.0.0.1:9@evil.example/",
+            "http://127.0.0.1.evil.example",
+            "https://u:p@api.twilio.com",
+            "https://api.twilio.com?x",
+        ] {
+            assert_eq!(faults(url), 1, "{url}");
+        }
     }
 
     #[test]

@@ -211,6 +211,17 @@ impl Principal {
         self.acting.as_ref().is_some_and(|acting| acting.call.is_some())
     }
 
+    /// The Connector Token that it was proved by, if it was.
+    pub fn connector_token(&self) -> Option<&TokenId> {
+        match &self.credential {
+            Credential::ConnectorToken(token) => Some(token),
+            Credential::Key
+            | Credential::TwilioSignature
+            | Credential::LinkedSignature
+            | Credential::CallToken => None,
+        }
+    }
+
     /// Whether it holds `scope`.
     pub fn may(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)

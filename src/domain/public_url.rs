@@ -36,6 +36,17 @@ impl PublicUrl {
         &self.text
     }
 
+    /// Whether what is sent there is encrypted.
+    pub fn is_https(&self) -> bool {
+        self.text.starts_with("https://")
+    }
+
+    /// Whether it is on this machine.
+    pub fn is_on_loopback(&self) -> bool {
+        let host = self.authority.rsplit_once(':').map_or(&*self.authority, |(host, _port)| host);
+        ["127.0.0.1", "localhost", "[::1]"].contains(&host)
+    }
+
     /// Whether a `Host` header names this one.
     pub fn is_at(&self, host: &str) -> bool {
         self.authority.eq_ignore_ascii_case(without_default_port(host, &self.text))

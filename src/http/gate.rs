@@ -15,6 +15,7 @@ use crate::auth::api_key::KeyRefused;
 use crate::auth::doors::Doors;
 use crate::auth::doors::Refused;
 use crate::auth::doors::is_token;
+use crate::domain::principal::Credential;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
 use crate::http::edge::Edge;
@@ -225,8 +226,18 @@ fn token_as_key() -> ApiError {
     )
 }
 
-/// A token that opens nothing.
-pub fn unknown_token() -> ApiError {
+/// A credential that was good when the request began, and is no more.
+pub fn ended(credential: &Credential) -> ApiError {
+    let refused = match credential {
+        Credential::ConnectorToken(_) | Credential::CallToken => unknown_token(),
+        Credential::Key | Credential::TwilioSignature | Credential::LinkedSignature => {
+            unknown_key()
+        }
+    };
+    refused.with(header::WWW_AUTHENTICATE, "Bearer")
+}
+
+fn unknown_token() -> ApiError {
     ApiError::new(
         Code::InvalidToken,
         "This token opens nothing here: cut off by a copy, replaced, another server's, or its connector was deleted. `baton connector rotate` makes another",

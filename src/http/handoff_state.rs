@@ -19,7 +19,6 @@ use crate::domain::handoff::Fits;
 use crate::domain::handoff::Handoff;
 use crate::domain::handoff::Status;
 use crate::domain::handoff_id::HandoffId;
-use crate::domain::principal::Credential;
 use crate::http::body::Body;
 use crate::http::body::Members;
 use crate::http::conditional;
@@ -174,13 +173,7 @@ pub(super) async fn find(
     };
     let found = handoffs.read(&caller.0, ask, patience, enter).await;
     if state.waiting_since.get().is_some() && !edge.doors.is_good(&caller.0).await? {
-        let refused = match caller.0.credential {
-            Credential::ConnectorToken(_) | Credential::CallToken => gate::unknown_token(),
-            Credential::Key | Credential::TwilioSignature | Credential::LinkedSignature => {
-                gate::unknown_key()
-            }
-        };
-        return Err(refused.with(header::WWW_AUTHENTICATE, "Bearer"));
+        return Err(gate::ended(&caller.0.credential));
     }
     match found {
         Ok(read) => Ok(Ok(read)),

@@ -56,8 +56,8 @@ pub(super) fn write(
             "is missing; send {\"data\":{…}} or {\"context\":{\"state\":{\"handoff\":{…}}}}",
         )
     };
-    let (data, of_state) = match exposing.zip(members.get("context")) {
-        Some((api, _)) if members.get("data").is_none() => exposed(api, &members)?,
+    let (data, of_state) = match exposing {
+        Some(api) if is_flat_state(api, &members) => exposed(api, &members)?,
         _ => (data(&members)?.ok_or_else(missing)?, SharedId::Keep),
     };
     let id = agreed("id", params.id()?, members.parsed("id")?)?;
@@ -163,6 +163,17 @@ fn data(members: &Members<'_>) -> Result<Option<String>, ApiError> {
     };
     check_data(data, pointer)?;
     Ok(Some(data.get().to_owned()))
+}
+
+/// Whether a body holds a flat state. One with nothing in it but an object `handoff` is the nested form,
+/// unless that is a key that is exposed.
+fn is_flat_state(api: &HandoffApi, members: &Members<'_>) -> bool {
+    if members.get("data").is_some() || members.get("context").is_none() {
+        return false;
+    }
+    let state = members.object("context", "").and_then(|context| context.object("state", ""));
+    let is_nested = |state: &Members<'_>| state.is_only(&["handoff"]).is_some();
+    api.lists("handoff") || !state.is_ok_and(|state| is_nested(&state))
 }
 
 /// What a connector exposes of a flat state, and the other side's id in it.

@@ -151,6 +151,10 @@ impl From<ConnectorError> for ApiError {
                 Code::LinkedBefore,
                 "This connector was linked before, to another account or with other secrets. To change that needs a key with connector:manage, and connector_id in the body",
             ),
+            ConnectorError::UnderWay => Self::new(
+                Code::Overloaded,
+                "Twilio is being asked about this connector at this moment, by another link or verify. Try again",
+            ),
             ConnectorError::NoLink => {
                 Self::new(Code::LinkNotFound, "No Twilio account is linked to this connector")
             }
@@ -182,7 +186,7 @@ fn too_large(limit: usize) -> ApiError {
     ApiError::new(
         Code::BodyTooLarge,
         format!(
-            "With this patch `data` would be larger than {limit} bytes; nothing was stored. Keep large objects elsewhere and hand over a link"
+            "`data` would be larger than {limit} bytes; nothing was stored. Keep large objects elsewhere and hand over a link"
         ),
     )
 }

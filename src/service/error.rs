@@ -129,6 +129,9 @@ pub enum ConnectorError {
     /// A link that a token may not make: there was another before.
     #[error("the connector was linked before")]
     LinkedBefore,
+    /// Twilio is being asked about this connector already.
+    #[error("Twilio is being asked about this connector already")]
+    UnderWay,
     /// There is no link.
     #[error("there is no link")]
     NoLink,

@@ -2,6 +2,7 @@
 //! the question.
 
 pub mod connectors;
+pub mod cursor;
 pub mod error;
 pub mod handoffs;
 pub mod keys;

@@ -105,6 +105,8 @@ pub struct Metrics {
     pub waiting: Gauge,
     /// Bodies being read before anybody knows whose they are.
     pub unproven: Gauge,
+    /// Requests for which Twilio is being asked.
+    pub asking: Gauge,
     /// Seconds that readers waited.
     pub waited: Histogram,
     /// Connections closed for want of progress.
@@ -130,6 +132,7 @@ impl Metrics {
             in_flight: Gauge::default(),
             waiting: Gauge::default(),
             unproven: Gauge::default(),
+            asking: Gauge::default(),
             waited: Histogram::new(WAITS),
             closed: Family::default(),
             look_ups: Family::default(),
@@ -153,6 +156,11 @@ impl Metrics {
         );
         let unproven = "Bodies being read whose signature is to be checked";
         r.register("webhook_bodies_unproven", unproven, metrics.unproven.clone());
+        r.register(
+            "requests_asking",
+            "Requests for which Twilio is being asked",
+            metrics.asking.clone(),
+        );
         r.register("reads_waiting", "Readers who wait for a handoff", metrics.waiting.clone());
         let waited = "Seconds that readers waited for a handoff; not in the request durations";
         r.register("read_wait_seconds", waited, metrics.waited.clone());

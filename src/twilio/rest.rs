@@ -5,7 +5,6 @@
 //! A Standard or Restricted API key may not read the account itself (error 20003), so a key proves
 //! itself by listing the account's numbers, which `verify` needs anyway.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Client;
@@ -14,7 +13,6 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
-use tokio::sync::Semaphore;
 
 use crate::domain::account_sid::AccountSid;
 use crate::domain::connector::link::Region;
@@ -27,7 +25,6 @@ pub const API_URL: &str = "https://api.twilio.com";
 
 const LIMIT: Duration = Duration::from_secs(2);
 const MAX_ANSWER_BYTES: usize = 1 << 20;
-const ASKED_AT_ONCE: usize = 16;
 const PAGE_SIZE: usize = 100;
 const MAX_PAGES: usize = 20;
 // Of Twilio's own words, where they are told on.
@@ -38,8 +35,6 @@ const MAX_WORDS_CHARACTERS: usize = 300;
 pub struct Rest {
     base: String,
     client: Client,
-    // What is asked at once, of an account whose owner Twilio counts it against.
-    asking: Arc<Semaphore>,
 }
 
 /// Why there is no answer to act on.
@@ -116,8 +111,7 @@ impl Rest {
     /// Asks at `base`; [`API_URL`] stands for Twilio's own hosts, one a region.
     pub fn new(base: &str) -> Result<Self, RestError> {
         let client = outbound::client(LIMIT).map_err(|why| unreached(&why))?;
-        let asking = Arc::new(Semaphore::new(ASKED_AT_ONCE));
-        Ok(Self { base: base.trim_end_matches('/').to_owned(), client, asking })
+        Ok(Self { base: base.trim_end_matches('/').to_owned(), client })
     }
 
     /// Whether each credential that can be asked with is the account's.
@@ -189,6 +183,8 @@ impl Rest {
             // A path of Twilio's; whatever host it might name is not asked.
             let path = page.next_page_uri.filter(|path| path.starts_with('/'));
             next = path.map(|path| format!("{}{path}", self.host(region)));
+            // A page that leads to itself.
+            next = next.filter(|next| *next != url);
         }
         Ok(numbers)
     }
@@ -226,7 +222,6 @@ impl Rest {
         url: &str,
         by: Credentials<'_>,
     ) -> Result<T, RestError> {
-        let _asking = self.asking.acquire().await;
         let request = self.client.get(url).basic_auth(by.user, Some(by.password));
         let answer = request.send().await.map_err(|why| unreached(&why))?;
         let status = answer.status();

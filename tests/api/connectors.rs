@@ -57,6 +57,11 @@ async fn get_with_a_body_makes_one_as_the_reference_does_and_post_does_too() {
     assert!(!shown.text().contains("eyJ") && !shown.text().contains("connector_token"));
     let again = admin.post(PATH, &reference("Front desk", "live")).await;
     assert!(again.refused(409, "CONNECTOR_EXISTS").contains(id));
+    // A HEAD makes none: nobody would see its token.
+    let body = reference("Headless", "live").to_string().into_bytes();
+    assert_eq!(admin.send(Method::HEAD, PATH, &json, Some(body)).await.status, 200);
+    let listed = admin.get(&format!("{PATH}?name=Headless")).await.ok(200);
+    assert_eq!(listed["connectors"], serde_json::json!([]));
     // Another environment, another project, another account: another connector.
     admin.post(PATH, &reference("Front desk", "sandbox")).await.ok(201);
     for (name, value) in [("project_id", "other"), ("account_id", "other")] {
@@ -195,9 +200,19 @@ async fn listing_goes_by_account_project_environment_and_name() {
 #[tokio::test]
 async fn whoever_makes_a_token_holds_what_it_grants() {
     let server = Server::start();
+    let (id, _) = made(&server.admin(), &reference("there", "live")).await;
     for scopes in [json!(["connector:manage"]), json!(["connector:manage", "handoff:read"])] {
         let key = server.key(json!({"account_id": "acme", "scopes": scopes})).await;
         key.post(PATH, &reference("a", "live")).await.refused(403, "MISSING_SCOPE");
+        let rotate = key.post(&format!("{PATH}/{id}/token"), &json!({})).await;
+        rotate.refused(403, "MISSING_SCOPE");
+        let link = json!({
+            "connector_id": id,
+            "account_sid": "AC0123456789abcdef0123456789abcdef",
+            "auth_token": "t",
+        });
+        key.post(&format!("{PATH}/link"), &link).await.refused(403, "MISSING_SCOPE");
+        key.get(&format!("{PATH}/{id}")).await.ok(200);
     }
     let key = json!({
         "account_id": "acme",
@@ -290,4 +305,104 @@ async fn a_flat_state_exposes_the_listed_keys_renamed_and_null_when_unset() {
     let nested = r#"{"context":{"state":{"name":"Ada","handoff":{"y":2}}}}"#;
     bearer(&server, &plain).put(&path, nested).await.ok(200);
     assert_eq!(agent.read(SID).await.json()["data"], json!({"y": 2}));
+}
+
+#[tokio::test]
+async fn anothers_connector_is_as_if_it_were_not_there() {
+    let server = Server::start();
+    let admin = server.admin();
+    let (id, token) = made(&admin, &reference("a", "live")).await;
+    let before = admin.get(&format!("{PATH}/{id}")).await.text().to_owned();
+    let scopes = json!(["connector:manage", "handoff:read", "handoff:write"]);
+    let far = [
+        json!({"account_id": "stranger", "scopes": scopes}),
+        json!({"account_id": "acme", "projects": ["other"], "scopes": scopes}),
+    ];
+    for far in far {
+        let far = server.key(far).await;
+        let link = json!({
+            "connector_id": id,
+            "account_sid": "AC0123456789abcdef0123456789abcdef",
+            "auth_token": "t",
+        });
+        for answer in [
+            far.get(&format!("{PATH}/{id}")).await,
+            far.patch(&format!("{PATH}/{id}"), "{}").await,
+            far.delete(&format!("{PATH}/{id}")).await,
+            far.get(&format!("{PATH}/{id}/token")).await,
+            far.post(&format!("{PATH}/{id}/token"), &json!({})).await,
+            far.get(&format!("{PATH}/{id}/verify")).await,
+            far.post(&format!("{PATH}/link"), &link).await,
+            far.delete(&format!("{PATH}/link?connector_id={id}")).await,
+        ] {
+            answer.refused(404, "CONNECTOR_NOT_FOUND");
+        }
+    }
+    assert_eq!(admin.get(&format!("{PATH}/{id}")).await.text(), before);
+    bearer(&server, &token).write(SID, "{}").await.ok(201);
+}
+
+#[tokio::test]
+async fn a_name_that_is_changed_twice_at_once_is_still_one_connectors() {
+    let server = Server::start();
+    let admin = server.admin();
+    let (id, _) = made(&admin, &reference("a", "live")).await;
+    let path = format!("{PATH}/{id}");
+    for _ in 0..60 {
+        let (there, away) = tokio::join!(
+            admin.patch(&path, r#"{"name":"a","variant_id":"v"}"#),
+            admin.patch(&path, r#"{"name":"b"}"#)
+        );
+        there.ok(200);
+        away.ok(200);
+        let name = admin.get(&path).await.ok(200)["name"].as_str().unwrap().to_owned();
+        admin.post(PATH, &reference(&name, "live")).await.refused(409, "CONNECTOR_EXISTS");
+        admin.patch(&path, r#"{"name":"a"}"#).await.ok(200);
+    }
+}
+
+#[tokio::test]
+async fn a_secret_is_not_quoted_and_not_sent_elsewhere() {
+    let server = Server::start();
+    let admin = server.admin();
+    let mut wanted = reference("a", "live");
+    wanted["routing"] = json!({"sip": {"uri": "sip:a@b", "headers": {"X-A": "hunter2"}}});
+    let (id, _) = made(&admin, &wanted).await;
+    let patch = async |routing: Value| {
+        let body = json!({ "routing": routing }).to_string();
+        admin.patch(&format!("{PATH}/{id}"), body).await
+    };
+    for misplaced in [
+        json!("hunter2"),
+        json!({"sip": "hunter2"}),
+        json!({"sip": {"uri": "sip:a@b", "headers": "hunter2"}}),
+        json!({"sip": {"uri": "sip:a@b", "headers": {"X-A": ["hunter2"]}}}),
+    ] {
+        let told = patch(misplaced).await.refused(400, "INVALID_PARAMETER");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+    // Whoever cannot read it must not have it sent to a host of his own.
+    let told = patch(json!({"sip": {"uri": "sip:a@evil"}})).await;
+    assert!(told.refused(400, "INVALID_PARAMETER").contains("given anew"));
+    patch(json!({"sip": {"uri": "sip:a@c", "headers": {"X-A": "another"}}})).await.ok(200);
+    patch(json!({"sip": {"uri": "sip:a@d", "headers": {"X-A": null}}})).await.ok(200);
+}
+
+#[tokio::test]
+async fn what_is_exposed_is_no_larger_than_any_data_and_the_nested_form_is_not_lost() {
+    let server = Server::start();
+    let keys: Vec<String> = (0..200).map(|at| format!("k{at}")).collect();
+    let aliases: serde_json::Map<String, Value> =
+        keys.iter().map(|key| (key.clone(), json!(format!("{key}{}", "x".repeat(120))))).collect();
+    let mut wanted = reference("a", "live");
+    wanted["handoff_api"] = json!({"state_keys": keys, "aliases": aliases});
+    let (_, token) = made(&server.admin(), &wanted).await;
+    let agent = bearer(&server, &token);
+    let path = format!("/v1/handoff_state?id={SID}");
+    let state = |size: usize| json!({"context": {"state": {"k0": "x".repeat(size)}}}).to_string();
+    agent.put(&path, state(240_000)).await.refused(413, "BODY_TOO_LARGE");
+    agent.put(&path, state(200_000)).await.ok(201);
+    // Nothing but an object `handoff`: that is what is meant, where it is not a key of its own.
+    agent.put(&path, r#"{"context":{"state":{"handoff":{"reason":"billing"}}}}"#).await.ok(200);
+    assert_eq!(agent.read(SID).await.ok(200)["data"], json!({"reason": "billing"}));
 }

@@ -244,6 +244,7 @@ async fn while_twilio_is_not_reached_a_link_waits_verifies_nothing_and_is_confir
         Mood::Slow(Duration::from_secs(4)),
         Mood::Garbage,
         Mood::WrongShape,
+        Mood::Blocked,
         Mood::OtherAccount,
         Mood::Redirect(trap.url()),
         Mood::Huge,
@@ -296,7 +297,7 @@ async fn a_tenant_who_links_a_strangers_account_gains_nothing() {
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert_eq!(centre.twilio.requests().len(), asked, "Twilio is asked again though it refused");
     let report = centre.agent().get(&format!("{PATH}/{}/verify", centre.id)).await.ok(200);
-    assert!(report["points"][1]["seen"].as_str().unwrap().contains("Twilio says"), "{report}");
+    assert!(report["points"][1]["seen"].as_str().unwrap().contains("Authenticate"), "{report}");
     // Mended, the token is enough: nothing was linked. (Suspended, an account is still whose it is.)
     centre.twilio.mood(Mood::Suspended);
     centre.link(&by_token()).await.ok(200);
@@ -511,4 +512,173 @@ async fn secrets_and_tokens_stand_nowhere_in_clear() {
     for secret in secrets {
         assert!(!seen.contains(secret), "{secret}");
     }
+}
+
+/// A link that Twilio takes its time over, and what happens meanwhile.
+async fn while_twilio_thinks(centre: &Centre, happens: impl AsyncFnOnce()) -> Answer {
+    centre.twilio.mood(Mood::Slow(Duration::from_millis(700)));
+    let asked = centre.twilio.requests().len();
+    let wanted = by_token();
+    let (answer, ()) = tokio::join!(centre.link(&wanted), async {
+        while centre.twilio.requests().len() == asked {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        happens().await;
+    });
+    answer
+}
+
+#[tokio::test]
+async fn what_ends_while_twilio_is_asked_links_nothing() {
+    let centre = Centre::open().await;
+    let admin = centre.server.admin();
+    let link = format!("{PATH}/link");
+    // One question at a time for each connector.
+    let again = async || {
+        centre.link(&by_token()).await.refused(503, "OVERLOADED");
+        centre
+            .agent()
+            .get(&format!("{PATH}/{}/verify", centre.id))
+            .await
+            .refused(503, "OVERLOADED");
+    };
+    while_twilio_thinks(&centre, again).await.ok(200);
+    // Unlinked at once, because its secrets are in wrong hands.
+    let at_once = async || {
+        let unlink = format!("{link}?connector_id={}&at_once=true", centre.id);
+        admin.delete(&unlink).await.ok_text(204);
+    };
+    while_twilio_thinks(&centre, at_once).await.refused(503, "OVERLOADED");
+    centre.read(TOKEN).await.refused(401, "INVALID_SIGNATURE");
+    let rotate = async || {
+        let path = format!("{PATH}/{}/token", centre.id);
+        admin.post(&path, &json!({"grace_seconds": 0})).await.ok(201);
+    };
+    while_twilio_thinks(&centre, rotate).await.refused(401, "INVALID_TOKEN");
+    // The same with a key.
+    let scopes = ["connector:manage", "handoff:read", "handoff:write", "key:manage"];
+    let made = json!({"account_id": "acme", "scopes": scopes});
+    let made = admin.post("/v1/keys", &made).await.ok(201);
+    let key = centre.server.client(made["key"].as_str().unwrap());
+    let mut wanted = by_token();
+    wanted["connector_id"] = json!(centre.id);
+    let asked = centre.twilio.requests().len();
+    let (answer, ()) = tokio::join!(key.post(&link, &wanted), async {
+        while centre.twilio.requests().len() == asked {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let revoke = format!("/v1/keys?id={}", made["key_id"].as_str().unwrap());
+        admin.delete(&revoke).await.ok_text(204);
+    });
+    answer.refused(401, "INVALID_KEY");
+    centre.read(TOKEN).await.refused(401, "INVALID_SIGNATURE");
+}
+
+#[tokio::test]
+async fn a_link_that_waits_ends_with_the_token_that_asked_for_it_and_after_a_day() {
+    let centre = Centre::open().await;
+    let admin = centre.server.admin();
+    centre.twilio.mood(Mood::Status(500));
+    centre.link(&by_token()).await.ok(202);
+    // What waits is nobody's to replace but a manager's.
+    let junk = json!({ "account_sid": ACCOUNT, "auth_token": "garbage" });
+    centre.link(&junk).await.refused(403, "LINKED_BEFORE");
+    let rotate = json!({"grace_seconds": 0});
+    admin.post(&format!("{PATH}/{}/token", centre.id), &rotate).await.ok(201);
+    centre.twilio.mood(Mood::Answers);
+    let refused = |shown: &Value| shown["pending_link"]["state"] == "refused";
+    let why = centre.until(refused).await["pending_link"]["why"].clone();
+    assert!(why.as_str().unwrap().contains("token"), "{why}");
+    centre.read(TOKEN).await.refused(401, "INVALID_SIGNATURE");
+    centre.twilio.mood(Mood::Status(500));
+    centre.relink(by_token()).await.ok(202);
+    centre.server.clock.advance(Duration::from_secs(24 * 3600));
+    let why = centre.until(refused).await["pending_link"]["why"].clone();
+    assert!(why.as_str().unwrap().contains("a day"), "{why}");
+}
+
+#[tokio::test]
+async fn whose_link_was_removed_long_ago_is_remembered() {
+    let centre = Centre::open().await;
+    centre.twilio.account(OTHER, &["others"]);
+    centre.link(&by_token()).await.ok(200);
+    let unlink = format!("{PATH}/link?connector_id={}", centre.id);
+    centre.server.admin().delete(&unlink).await.ok_text(204);
+    centre.server.clock.advance(Duration::from_secs(25 * 3600));
+    let other = json!({ "account_sid": OTHER, "auth_token": "others" });
+    centre.relink(by_token()).await.ok(200);
+    centre.server.admin().delete(&format!("{unlink}&at_once=true")).await.ok_text(204);
+    centre.link(&other).await.refused(403, "LINKED_BEFORE");
+}
+
+#[tokio::test]
+async fn a_flow_that_waits_is_told_nothing_once_its_link_is_gone() {
+    let centre = Centre::open().await;
+    centre.link(&by_token()).await.ok(200);
+    let other = "CAeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee";
+    let target = centre.studio(&format!("id={other}")).replace("wait=0", "wait=5");
+    let nobody = centre.server.nobody();
+    let (read, ()) = tokio::join!(get(&nobody, TOKEN, &target), async {
+        while !nobody.get("/metrics").await.text().contains("baton_reads_waiting 1") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let unlink = format!("{PATH}/link?connector_id={}&at_once=true", centre.id);
+        centre.server.admin().delete(&unlink).await.ok_text(204);
+        centre.agent().write(other, r#"{"reason":"billing"}"#).await.ok(201);
+    });
+    assert_eq!(read.status, 401, "{}", read.text());
+}
+
+#[tokio::test]
+async fn whoever_has_linked_an_account_cannot_guess_shared_ids() {
+    let twilio = PretendTwilio::start();
+    twilio.account(ACCOUNT, &[TOKEN]);
+    let url = twilio.url();
+    let flags = [
+        "--twilio-api-url",
+        &url,
+        "--public-url",
+        PUBLIC,
+        "--rate-misses",
+        "1",
+        "--rate-misses-burst",
+        "5",
+    ];
+    let server = Server::with(&flags);
+    let (id, token) = made(&server.admin(), &reference("a", "live")).await;
+    bearer(&server, &token).post(&format!("{PATH}/link"), &by_token()).await.ok(200);
+    let nobody = server.nobody();
+    let ask = async |query: String| {
+        get(&nobody, TOKEN, &format!("/twilio/studio/handoff/{id}?wait=0&{query}")).await.status
+    };
+    // Calls are no guesses.
+    for at in 0..20 {
+        assert_eq!(ask(format!("id=CA{at:032x}")).await, 200);
+    }
+    let guesses = async || {
+        let mut told = Vec::new();
+        for at in 0..8 {
+            told.push(ask(format!("shared_id=s{at}")).await);
+        }
+        told
+    };
+    assert_eq!(guesses().await, [200, 200, 200, 200, 200, 429, 429, 429]);
+}
+
+#[tokio::test]
+async fn a_flow_is_shown_of_data_what_its_connector_exposes() {
+    let centre = Centre::open().await;
+    centre.link(&by_token()).await.ok(200);
+    let agent = centre.agent();
+    agent.write(SID, r#"{"reason":"billing","n":1.10,"card":"5500005555555559"}"#).await.ok(200);
+    let whole = centre.read(TOKEN).await.ok(200);
+    assert_eq!(whole["data"]["card"], "5500005555555559");
+    let expose = r#"{"studio":{"expose":["reason","n"]}}"#;
+    centre.server.admin().patch(&format!("{PATH}/{}", centre.id), expose).await.ok(200);
+    let read = centre.read(TOKEN).await;
+    assert_eq!(read.ok(200)["reason"], "billing");
+    assert!(read.text().ends_with(r#""data":{"reason":"billing","n":1.10}}"#), "{}", read.text());
+    let none = r#"{"studio":{"expose":[]}}"#;
+    centre.server.admin().patch(&format!("{PATH}/{}", centre.id), none).await.ok(200);
+    assert_eq!(centre.read(TOKEN).await.ok(200)["data"], json!({}));
 }

@@ -42,6 +42,8 @@ pub enum Mood {
     Huge,
     Cut,
     Suspended,
+    /// 403 by a proxy on the way, in its own words.
+    Blocked,
 }
 
 /// One request it was sent: its path with the query, and its Basic user without the password.
@@ -228,6 +230,7 @@ fn serve(mut stream: TcpStream, stop: &AtomicBool, world: &Mutex<World>) -> Opti
     drop(known);
     let (status, body) = match &mood {
         Mood::Status(status) => refusal(*status, seen.path.split('?').next()?),
+        Mood::Blocked => (403, r#"{"error":"blocked"}"#.to_owned()),
         Mood::Garbage => (200, "this is no JSON {".to_owned()),
         Mood::WrongShape => (200, r#"{"hello":1}"#.to_owned()),
         Mood::Redirect(_) => (307, String::new()),

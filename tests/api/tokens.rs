@@ -27,6 +27,7 @@ use crate::connectors::bearer;
 use crate::connectors::made;
 use crate::connectors::reference;
 use crate::contract;
+use crate::harness::Answer;
 use crate::harness::Client;
 use crate::harness::SID;
 use crate::harness::Server;
@@ -79,12 +80,13 @@ pub fn call_token(server: &Server, connector: &str, call: &str, life: Duration) 
 }
 
 /// What a credential meets at every route behind a door for holders of secrets: code by route.
-async fn at_every_route(client: &Client) -> Vec<(String, u16, String)> {
+async fn at_every_route(client: &Client, connector: &str) -> Vec<(String, u16, String)> {
     let mut met = Vec::new();
     let doors = [Door::Key, Door::KeyOrBasic, Door::Operator, Door::Studio, Door::Webhook];
     for route in ROUTES.iter().filter(|route| doors.contains(&route.door)) {
         for (method, _) in route.methods {
-            let mut path = contract::filled_in(route.path);
+            let path = route.path.replace("{connector_id}", connector);
+            let mut path = contract::filled_in(&path);
             if !path.starts_with("/api/") {
                 path.push_str(&format!("?id={SID}"));
             }
@@ -97,38 +99,45 @@ async fn at_every_route(client: &Client) -> Vec<(String, u16, String)> {
     met
 }
 
+/// What a good token of a connector meets at a route: status, and code where it is refused.
+fn expected(method: &str, route: &str, is_call: bool) -> (u16, &'static str) {
+    const HANDOFF: &str = "handoff_state";
+    match (method, route) {
+        ("DELETE", "/api/v1/connector/link" | "/v1/keys" | "/v1/handoffs") => {
+            (403, "MISSING_SCOPE")
+        }
+        ("DELETE", _) => (403, "MISSING_SCOPE"),
+        ("PUT" | "POST" | "PATCH", _) if route.ends_with(HANDOFF) => (200, ""),
+        ("GET", _) if route.ends_with(HANDOFF) => (200, ""),
+        // A body that names no id: it is read, so the token was let in.
+        ("POST", "/handoff") => (400, "MISSING_ID"),
+        ("POST", "/v1/handoff_state/aliases") if is_call => (403, "CALL_NOT_ALLOWED"),
+        ("POST", "/v1/handoff_state/aliases") => (400, "UNKNOWN_PARAMETER"),
+        (_, "/twilio/studio/handoff" | "/twilio/studio/handoff/{connector_id}") => (200, ""),
+        (_, "/twilio/check") => (403, ""),
+        ("POST", "/api/v1/connector/link") => (400, "UNKNOWN_PARAMETER"),
+        ("GET", "/api/v1/connector/{connector_id}/verify") if is_call => (403, "CALL_NOT_ALLOWED"),
+        ("GET", "/api/v1/connector/{connector_id}/verify") => (200, ""),
+        _ => (403, "MISSING_SCOPE"),
+    }
+}
+
 #[tokio::test]
 async fn a_token_that_is_good_opens_reads_and_writes_of_its_own_and_nothing_else() {
     let server = Server::start();
     let (id, token) = made(&server.admin(), &reference("a", "live")).await;
+    bearer(&server, &token).write(SID, r#"{"data":1}"#).await.ok(201);
     let call = call_token(&server, &id, SID, Duration::from_secs(3600));
-    assert!(call.len() <= 120, "{}", call.len());
-    for token in [token, call] {
-        let client = bearer(&server, &token);
-        for (at, status, code) in at_every_route(&client).await {
+    for (token, is_call) in [(token, false), (call, true)] {
+        for (at, status, code) in at_every_route(&bearer(&server, &token), &id).await {
             let (method, route) = at.split_once(' ').unwrap();
-            let is_handoff = route.ends_with("handoff_state") || route == "/handoff";
-            let expected = match (method, route) {
-                ("GET", "/v1/handoff_state/aliases") => continue,
-                ("DELETE", _) => "MISSING_SCOPE",
-                // Its own call, where the path does not name another account.
-                _ if is_handoff && !route.contains("{account_id}") => continue,
-                (_, "/v1/handoff_state/aliases" | "/api/v1/connector/link") => continue,
-                (_, "/twilio/studio/handoff") => continue,
-                (_, "/twilio/studio/handoff/{connector_id}") => "CONNECTOR_NOT_FOUND",
-                (_, "/api/v1/connector/{connector_id}/verify") => {
-                    assert!(["CONNECTOR_NOT_ALLOWED", "CALL_NOT_ALLOWED"].contains(&code.as_str()));
-                    continue;
-                }
-                (_, "/twilio/check") => {
-                    assert_eq!(status, 403);
-                    continue;
-                }
-                // The path's account and project are its own.
-                _ if is_handoff => continue,
-                _ => "MISSING_SCOPE",
+            let route = if is_call && route == "/v1/handoff_state/aliases" {
+                assert!(["CALL_NOT_ALLOWED", "UNKNOWN_PARAMETER"].contains(&code.as_str()));
+                continue;
+            } else {
+                route
             };
-            assert_eq!(code, expected, "{at} {status}");
+            assert_eq!((status, code.as_str()), expected(method, route, is_call), "{at}");
         }
     }
 }
@@ -174,6 +183,30 @@ async fn a_connector_token_reaches_its_account_project_and_environment() {
         let found = client.get("/v1/handoff_state?shared_id=five9-1").await.ok(200);
         assert_eq!(found["data"]["env"], env);
     }
+    // What a key wrote is of no environment, and no token takes it from the others.
+    let free = "CAdddddddddddddddddddddddddddddddd";
+    admin
+        .put(&format!("/v1/acme/line/handoff_state?id={free}"), r#"{"data":{"k":1}}"#)
+        .await
+        .ok(201);
+    let changed = format!("/v1/handoff_state?id={free}");
+    sandbox.patch(&changed, r#"{"data":{"s":1}}"#).await.ok(200);
+    live.patch(&changed, r#"{"data":{"l":1}}"#).await.ok(200);
+    assert_eq!(sandbox.read(free).await.json()["data"], json!({"k": 1, "s": 1, "l": 1}));
+    // An alias of one environment is not in the way of a call of another.
+    let coming = "CAcccccccccccccccccccccccccccccccc";
+    let alias = json!({"aliases": [coming]});
+    sandbox.post("/v1/handoff_state/aliases?id=S1", &alias).await.ok(200);
+    sandbox.read(coming).await.ok(200);
+    live.read(coming).await.refused(404, "HANDOFF_NOT_FOUND");
+    let waiting = format!("/v1/handoff_state?id={coming}&wait=5");
+    let (waited, _) = tokio::join!(live.get(&waiting), async {
+        while !server.nobody().get("/metrics").await.text().contains("baton_reads_waiting 1") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        live.write(coming, r#"{"live":true}"#).await.ok(201)
+    });
+    assert_eq!(waited.ok(200)["data"], json!({"live": true}));
     // A key reaches all of them, and may ask for one environment.
     let key = server.key(json!({"account_id": "acme", "scopes": ["handoff:read"]})).await;
     key.read(SID).await.ok(200);
@@ -189,6 +222,10 @@ async fn a_call_token_opens_its_own_call_by_its_sid() {
     let call = call_token(&server, &id, SID, Duration::from_secs(3600));
     let call = bearer(&server, &call);
     call.read(SID).await.refused(404, "HANDOFF_NOT_FOUND");
+    let neighbour = format!("{}0", &SID[..33]);
+    token.write(&neighbour, "{}").await.ok(201);
+    let told = call.read(SID).await.refused(404, "HANDOFF_NOT_FOUND");
+    assert!(!told.contains(&neighbour), "{told}");
     call.write(SID, r#"{"a":1}"#).await.ok(201);
     call.read(SID).await.ok(200);
     call.patch(&format!("/v1/handoff_state?id={SID}"), r#"{"data":{"b":2}}"#).await.ok(200);
@@ -211,6 +248,16 @@ async fn a_call_token_opens_its_own_call_by_its_sid() {
     let link = json!({"account_sid": "AC0123456789abcdef0123456789abcdef", "auth_token": "t"});
     call.post(&format!("{PATH}/link"), &link).await.refused(403, "CALL_NOT_ALLOWED");
     call.get(&format!("{PATH}/{id}/verify")).await.refused(403, "CALL_NOT_ALLOWED");
+    // It answers to no other ids, and is found by none.
+    let alias = format!("/v1/handoff_state/aliases?id={SID}");
+    let aliases = json!({"aliases": [OTHER_SID.replace('f', "e")]});
+    call.post(&alias, &aliases).await.refused(403, "CALL_NOT_ALLOWED");
+    token.post(&alias, &aliases).await.ok(200);
+    let named = call_token(&server, &id, &OTHER_SID.replace('f', "e"), Duration::from_secs(60));
+    bearer(&server, &named)
+        .read(&OTHER_SID.replace('f', "e"))
+        .await
+        .refused(404, "HANDOFF_NOT_FOUND");
     // Four hours at most, whatever it was made for.
     let long = call_token(&server, &id, SID, Duration::from_secs(100 * 3600));
     server.clock.advance(Duration::from_secs(4 * 3600 - 60));
@@ -286,8 +333,28 @@ async fn after_rotation_both_work_for_the_grace_and_then_the_new_one_alone() {
         admin.post(&path, &json!({})).await.ok(201);
     }
     assert_eq!(admin.get(&path).await.ok(200)["tokens"].as_array().unwrap().len(), 5);
-    server.clock.advance(Duration::from_secs(366 * 24 * 3600));
+    let last = admin.post(&path, &json!({})).await.ok(201);
+    let last = bearer(&server, last["connector_token"].as_str().unwrap());
+    server.clock.advance(Duration::from_secs(365 * 24 * 3600 - 1));
+    last.write(SID, "{}").await.ok(201);
+    server.clock.advance(Duration::from_secs(1));
+    last.read(SID).await.refused(401, "TOKEN_EXPIRED");
     assert_eq!(admin.get(&path).await.ok(200)["tokens"], json!([]));
+}
+
+/// Reads with a token that waits, lets something happen meanwhile, and then writes what it waits for.
+async fn meanwhile(server: &Server, token: &str, happens: impl AsyncFnOnce()) -> Answer {
+    let waiting = bearer(server, token);
+    let path = format!("/v1/handoff_state?id={SID}&wait=5");
+    let read = tokio::spawn(async move { waiting.get(&path).await });
+    while !server.nobody().get("/metrics").await.text().contains("baton_reads_waiting 1") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    happens().await;
+    let written = format!("/v1/acme/line/handoff_state?id={SID}");
+    server.admin().put(&written, r#"{"data":{}}"#).await.ok(201);
+    server.admin().delete(&written).await.ok_text(204);
+    read.await.unwrap()
 }
 
 #[tokio::test]
@@ -295,15 +362,18 @@ async fn a_token_that_dies_while_its_reader_waits_tells_nothing() {
     let server = Server::start();
     let admin = server.admin();
     let (id, token) = made(&admin, &reference("a", "live")).await;
-    let waiting = bearer(&server, &token);
-    let path = format!("/v1/handoff_state?id={SID}&wait=5");
-    let read = tokio::spawn(async move { waiting.get(&path).await });
-    while !server.nobody().get("/metrics").await.text().contains("baton_reads_waiting 1") {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    admin.post(&format!("{PATH}/{id}/token"), &json!({"grace_seconds": 0})).await.ok(201);
-    admin.put(&format!("/v1/acme/line/handoff_state?id={SID}"), r#"{"data":{}}"#).await.ok(201);
-    read.await.unwrap().refused(401, "INVALID_TOKEN");
+    let rotate = async || {
+        admin.post(&format!("{PATH}/{id}/token"), &json!({"grace_seconds": 0})).await.ok(201);
+    };
+    meanwhile(&server, &token, rotate).await.refused(401, "INVALID_TOKEN");
+    let brief = call_token(&server, &id, SID, Duration::from_secs(60));
+    let over = async || server.clock.advance(Duration::from_secs(60));
+    meanwhile(&server, &brief, over).await.refused(401, "INVALID_TOKEN");
+    let call = call_token(&server, &id, SID, Duration::from_secs(60));
+    let delete = async || {
+        admin.delete(&format!("{PATH}/{id}")).await.ok_text(204);
+    };
+    meanwhile(&server, &call, delete).await.refused(401, "INVALID_TOKEN");
 }
 
 #[tokio::test]
@@ -361,7 +431,7 @@ async fn no_forged_token_opens_any_route() {
         ("another token id", claim("jti", json!("tok_00000000000000000000"))),
         ("another server's", elsewhere),
         ("cut off", good[..good.len() - 1].to_owned()),
-        ("long", format!("{good}{}", "A".repeat(2000))),
+        ("long", signing.signed(&good, |_, claims| claims["pad"] = json!("x".repeat(1000)))),
     ];
     let key = EncodingKey::from_ed_der(
         Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap().as_ref(),
@@ -371,7 +441,7 @@ async fn no_forged_token_opens_any_route() {
     for (what, token) in forged.into_iter().chain([("another key", strange)]) {
         let client = bearer(server, &token);
         client.read(SID).await.refused(401, "INVALID_TOKEN");
-        for (at, status, code) in at_every_route(&client).await {
+        for (at, status, code) in at_every_route(&client, &id).await {
             assert!(
                 code == "INVALID_TOKEN" || (status == 403 && at.ends_with("/twilio/check")),
                 "{what} at {at}: {status} {code}"

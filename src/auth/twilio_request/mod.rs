@@ -163,6 +163,11 @@ impl TwilioDoor {
         self.public_urls.first().map_or("", PublicUrl::as_str)
     }
 
+    /// All of them.
+    pub fn public_urls(&self) -> impl Iterator<Item = &str> {
+        self.public_urls.iter().map(PublicUrl::as_str)
+    }
+
     /// Who signed a request.
     pub fn admit(&self, presented: &Presented<'_>) -> Result<Admitted, Refused> {
         let admitted = self.verified(presented);

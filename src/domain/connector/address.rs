@@ -70,12 +70,12 @@ texts! {
         !host.is_empty() && text.len() <= MAX_URL_CHARACTERS && rest.bytes().all(plain)
     };
     /// A SIP address.
-    SipUri: "must be sip:user@host, at most 255 characters, parameters after ; and no ?", |text| {
+    SipUri: "must be sip:user@host without a password, at most 255 characters, parameters after ; and no ?", |text| {
         let rest = text.strip_prefix("sip:").or_else(|| text.strip_prefix("sips:"));
         let (user, host) = rest.and_then(|rest| rest.split_once('@')).unwrap_or_default();
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~:[]%!$()*+,;=".contains(&b);
         let is_whole = !user.is_empty() && !host.is_empty() && text.len() <= 255;
-        is_whole && user.bytes().all(plain) && host.bytes().all(plain)
+        is_whole && !user.contains(':') && user.bytes().all(plain) && host.bytes().all(plain)
     };
     /// A telephone number, E.164.
     PhoneNumber: "must be a number in E.164 form, such as +441632960000", |text| {
@@ -119,7 +119,9 @@ mod tests {
         for uri in ["sip:agent@sip.example.com", "sips:a@b", "sip:a@b;transport=tls"] {
             assert!(uri.parse::<SipUri>().is_ok(), "{uri}");
         }
-        for uri in ["sip:b", "tel:+1", "sip:a@b?X-H=1", "sip:@b", "sip:a@b@c", "sip:a@b c"] {
+        for uri in
+            ["sip:b", "tel:+1", "sip:a@b?X-H=1", "sip:@b", "sip:a@b@c", "sip:a@b c", "sip:a:p@b"]
+        {
             assert!(uri.parse::<SipUri>().is_err(), "{uri}");
         }
         assert!("+441632960000".parse::<PhoneNumber>().is_ok());

@@ -44,6 +44,11 @@ pub struct Exposed {
 }
 
 impl HandoffApi {
+    /// Whether the key of a state is among those that are exposed.
+    pub fn lists(&self, key: &str) -> bool {
+        self.given.state_keys.iter().any(|listed| listed == key)
+    }
+
     /// The key of a state that holds the other side's id; empty when there is none.
     pub fn shared_id_key(&self) -> &str {
         self.given.shared_id_state_key.as_deref().unwrap_or_default()
@@ -71,11 +76,14 @@ impl TryFrom<Given> for HandoffApi {
 
     fn try_from(given: Given) -> Result<Self, Unfit> {
         let Given { state_keys, aliases, shared_id_state_key } = &given;
-        let is_name = |name: &String| (1..=MAX_KEY_CHARACTERS).contains(&name.chars().count());
+        let is_name = |name: &String| {
+            (1..=MAX_KEY_CHARACTERS).contains(&name.chars().count())
+                && !name.chars().any(char::is_control)
+        };
         let names = state_keys.iter().chain(aliases.values()).chain(shared_id_state_key);
         if state_keys.len() > MAX_KEYS || !names.into_iter().all(is_name) {
             return Err(Unfit(format!(
-                "must list at most {MAX_KEYS} keys of 1 to {MAX_KEY_CHARACTERS} characters"
+                "must list at most {MAX_KEYS} keys of 1 to {MAX_KEY_CHARACTERS} characters, without control characters"
             )));
         }
         if let Some(stray) = aliases.keys().find(|key| !state_keys.contains(key)) {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::domain::account_sid::AccountSid;
 use crate::domain::algorithm::Algorithm;
 use crate::domain::clock::Timestamp;
+use crate::domain::connector::TokenId;
 use crate::domain::connector::address::Unfit;
 use crate::domain::secret_text::SecretText;
 
@@ -78,6 +79,9 @@ pub struct Pending {
     pub link: Link,
     /// What is known of it.
     pub state: State,
+    /// The Connector Token that asked for it, if one did: it must still work when Twilio confirms it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_token: Option<TokenId>,
 }
 
 /// What is known of a link that Twilio has not confirmed.

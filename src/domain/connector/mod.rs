@@ -27,6 +27,7 @@ use crate::domain::connector::link::FORMER_LIFE;
 use crate::domain::connector::link::Former;
 use crate::domain::connector::link::Link;
 use crate::domain::connector::link::Pending;
+use crate::domain::connector::link::Secrets;
 use crate::domain::connector::settings::Settings;
 use crate::domain::random::NoRandom;
 use crate::domain::random::random_text;
@@ -176,7 +177,10 @@ impl Connector {
 
     /// Removes the link, which still verifies the calls it began.
     pub fn retire_link(&mut self, now: Timestamp) {
-        self.former.retain(|former| former.is_good(now));
+        // Whose they were is remembered, for the token must not link yet another.
+        for former in self.former.iter_mut().filter(|former| !former.is_good(now)) {
+            former.link.secrets = Secrets::default();
+        }
         if let Some(link) = self.link.take() {
             let until = now.plus(FORMER_LIFE).micros();
             self.former.insert(0, Former { link, until });

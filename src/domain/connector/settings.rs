@@ -18,6 +18,8 @@ use crate::domain::connector::exposed::HandoffApi;
 use crate::domain::connector::extra_info::ExtraInfo;
 use crate::domain::connector::routing::MASK;
 use crate::domain::connector::routing::Routing;
+use crate::domain::members;
+use crate::domain::members::Member;
 use crate::domain::merge::merge;
 
 const MAX_NAME_CHARACTERS: usize = 100;
@@ -93,7 +95,8 @@ impl Settings {
             let why = why.split(" at line ").next().unwrap_or_default();
             // What serde says may quote the value, and there are secrets in here.
             let is_quoting = ["invalid", "unknown", "expected"].iter().any(|w| why.starts_with(w));
-            let is_secret = pointer.starts_with("/routing/sip") && is_quoting;
+            let is_near = pointer == "/routing" || pointer.starts_with("/routing/sip");
+            let is_secret = is_near && is_quoting;
             let why = if is_secret {
                 "is not as it should be: {\"uri\",\"headers\":{\"X-…\":\"…\"}}"
             } else {
@@ -258,7 +261,7 @@ impl TryFrom<String> for MemberName {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Studio {
-    /// Members of `data` that the answer to a flow carries; all of them when this is not set.
+    /// Members of `data` that the answer to a flow carries in its `data`; all of them when this is not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expose: Option<Exposed>,
 }
@@ -267,6 +270,16 @@ pub struct Studio {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<MemberName>")]
 pub struct Exposed(Vec<MemberName>);
+
+impl Exposed {
+    /// Of an object, the members that are named, as they are spelled.
+    pub fn of(&self, data: &str) -> String {
+        let members = members::members(data).unwrap_or_default();
+        let is_named = |member: &&Member<'_>| self.0.iter().any(|name| name.0 == member.name);
+        let named = members.iter().filter(is_named);
+        members::object(named.map(|member| (member.key, member.value.get())))
+    }
+}
 
 impl TryFrom<Vec<MemberName>> for Exposed {
     type Error = Unfit;

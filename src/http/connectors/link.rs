@@ -20,11 +20,15 @@ use crate::http::body::check_text;
 use crate::http::body::invalid_at;
 use crate::http::connectors::json;
 use crate::http::connectors::shown::whole;
+use crate::http::edge;
+use crate::http::edge::Edge;
 use crate::http::error::ApiError;
 use crate::http::extract::Caller;
 use crate::http::extract::Params;
 use crate::http::extract::invalid;
 use crate::http::extract::missing_connector;
+use crate::http::gate;
+use crate::http::load::Permit;
 use crate::http::request::RequestState;
 use crate::http::request::Stage;
 use crate::service::connectors::Connectors;
@@ -54,12 +58,27 @@ pub(in crate::http) async fn link(
 ) -> Result<HttpResponse, ApiError> {
     params.only(&[])?;
     let wanted = wanted(&body)?;
-    if let Some(state) = RequestState::of(&request) {
-        state.wait_for(Stage::Work, LIMIT);
+    let _asking = asking(&request, LIMIT)?;
+    let asked = connectors.ask_for_link(&caller.0, wanted).await?;
+    let edge = request.app_data::<Data<Edge>>().ok_or_else(edge::misassembled)?;
+    // It may have been revoked, or replaced, while Twilio was asked.
+    if !edge.doors.is_good(&caller.0).await? {
+        return Err(gate::ended(&caller.0.credential));
     }
-    let linked = connectors.link(&caller.0, wanted).await?;
+    let linked = connectors.keep_link(&caller.0, asked).await?;
     let status = if linked.is_verified { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok(json(status, whole(&linked.stored, Vec::new())?))
+}
+
+/// Leave to ask others over the network, which takes seconds: among few who do, and not among the
+/// requests that are worked on. As long as `limit` then, and no longer.
+pub(super) fn asking(request: &HttpRequest, limit: Duration) -> Result<Permit, ApiError> {
+    let parts = request.app_data::<Data<Edge>>().zip(RequestState::of(request));
+    let (edge, state) = parts.ok_or_else(edge::misassembled)?;
+    let permit = edge.load.asking.enter().ok_or_else(edge::overloaded)?;
+    state.permit.take();
+    state.wait_for(Stage::Work, limit);
+    Ok(permit)
 }
 
 /// `DELETE`: removes the link; what calls of before ask for is verified for a day, unless `at_once`.

@@ -88,7 +88,7 @@ pub(super) fn issued(made: &Issued) -> Result<String, ApiError> {
 pub(super) fn page(page: &Page) -> Result<String, ApiError> {
     let shown = page.connectors.iter().map(|stored| whole(stored, Vec::new()));
     let shown = shown.collect::<Result<Vec<_>, _>>()?.join(",");
-    let next = written(&page.next)?;
+    let next = written(&page.next.as_ref().map(ToString::to_string))?;
     Ok(format!("{{\"connectors\":[{shown}],\"next\":{next}}}"))
 }
 

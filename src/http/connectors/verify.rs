@@ -7,11 +7,10 @@ use actix_web::HttpResponse;
 use actix_web::web::Data;
 use serde_json::json;
 
+use crate::http::connectors::link::asking;
 use crate::http::error::ApiError;
 use crate::http::extract::Caller;
 use crate::http::extract::Params;
-use crate::http::request::RequestState;
-use crate::http::request::Stage;
 use crate::service::connectors::Connectors;
 
 // Twilio is asked for up to 6 seconds.
@@ -26,9 +25,7 @@ pub(in crate::http) async fn verify(
 ) -> Result<HttpResponse, ApiError> {
     params.only(&[])?;
     let id = params.connector()?;
-    if let Some(state) = RequestState::of(&request) {
-        state.wait_for(Stage::Work, LIMIT);
-    }
+    let _asking = asking(&request, LIMIT)?;
     let report = connectors.verify(&caller.0, &id).await?;
     let faults = report.points.iter().filter(|point| point.ok == Some(false)).count();
     Ok(HttpResponse::Ok().json(json!({

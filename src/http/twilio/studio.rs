@@ -66,6 +66,7 @@ pub(in crate::http) async fn handoff(
         public_url: edge.twilio.public_url(),
         leg: text(pairs, "leg")?.and_then(|leg| leg.parse().ok()).unwrap_or_default(),
         from: text(pairs, "From")?.unwrap_or_default(),
+        expose: through.and_then(|connector| connector.settings.studio.expose.as_ref()),
     };
     let work = pin!(handoff_state::find(&caller, &ask, options, &request, &handoffs));
     // The edge's own deadline, a moment before the edge: its answer would be one a flow cannot read.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::domain::connector::Connector;
 use crate::domain::connector::ConnectorId;
+use crate::domain::connector::settings::BadSettings;
 use crate::domain::connector::settings::Settings;
 use crate::domain::merge::merge;
 use crate::domain::principal::Principal;
@@ -70,5 +71,21 @@ impl Connectors {
 fn patched(settings: &Settings, patch: &str) -> Result<Settings, ServiceError> {
     let text = serde_json::to_string(settings).map_err(StoreError::failed)?;
     let text = merge(&text, patch).unwrap_or(text);
-    Ok(Settings::read(&text).map_err(ConnectorError::from)?)
+    let patched = Settings::read(&text).map_err(ConnectorError::from)?;
+    // Whoever cannot read a secret must not have it sent elsewhere.
+    if let (Some(old), Some(new)) = (&settings.routing.sip, &patched.routing.sip)
+        && old.uri != new.uri
+    {
+        let given: serde_json::Value = serde_json::from_str(patch).unwrap_or_default();
+        let given = given.pointer("/routing/sip/headers");
+        let is_given = |name: &String| given.is_some_and(|given| given.get(name).is_some());
+        if !new.headers.keys().all(is_given) {
+            return Err(ConnectorError::from(BadSettings {
+                pointer: "/routing/sip/headers".to_owned(),
+                why: "must be given anew with another uri: what is kept was meant for the one before; null takes a header away".to_owned(),
+            })
+            .into());
+        }
+    }
+    Ok(patched)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::domain::account_sid::AccountSid;
+use crate::domain::clock::Timestamp;
 use crate::domain::connector::Connector;
 use crate::domain::connector::ConnectorId;
 use crate::domain::connector::link::Link;
@@ -18,6 +19,8 @@ use crate::domain::connector::link::State;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
 use crate::service::connectors::Connectors;
+use crate::service::connectors::may_issue;
+use crate::service::connectors::under_way::Turn;
 use crate::service::error::ConnectorError;
 use crate::service::error::ServiceError;
 use crate::service::error::TokenLimit;
@@ -26,8 +29,11 @@ use crate::store::connector::StoredConnector;
 use crate::store::names;
 use crate::twilio::rest::RestError;
 
-// Connectors looked at together, of those that wait for Twilio.
+// Connectors looked at together, of those that wait for Twilio; and asked about at once.
 const PAGE: usize = 100;
+const ASKED_AT_ONCE: usize = 8;
+// How long Twilio is asked about one again.
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
 /// A link that shall be.
 #[derive(Clone, Debug)]
@@ -42,6 +48,17 @@ pub struct Wanted {
     pub region: Region,
 }
 
+/// What Twilio said of it.
+#[derive(Debug)]
+pub struct Asked {
+    /// The connector as it was then.
+    before: Arc<StoredConnector>,
+    link: Link,
+    /// Why Twilio did not answer, if it did not.
+    unreached: Option<String>,
+    _turn: Turn,
+}
+
 /// What became of it.
 #[derive(Debug)]
 pub struct Linked {
@@ -52,17 +69,22 @@ pub struct Linked {
 }
 
 impl Connectors {
-    /// Links a connector: with its token, as long as no other account was linked before; else, and to
-    /// change a link, with `connector:manage`. What Twilio refuses is not kept; a link that cannot be
-    /// confirmed because Twilio is not reached waits beside the one that is there.
-    pub async fn link(&self, who: &Principal, wanted: Wanted) -> Result<Linked, ServiceError> {
+    /// Asks Twilio about a link: with the connector's token, as long as no other account was linked
+    /// before; else, and to change a link, with what a token grants and `connector:manage`. What Twilio
+    /// refuses is refused.
+    pub async fn ask_for_link(
+        &self,
+        who: &Principal,
+        wanted: Wanted,
+    ) -> Result<Asked, ServiceError> {
         let id = meant(who, wanted.connector.as_ref())?;
-        let there = self.reached_by(who, &id).await?;
-        let now = self.clock.now();
+        let before = self.reached_by(who, &id).await?;
         let Wanted { account_sid, secrets, region, .. } = wanted;
-        let link = Link { account_sid, secrets, region, linked_at: now.micros() };
-        may_link(who, &there.record, &link)?;
+        let linked_at = self.clock.now().micros();
+        let link = Link { account_sid, secrets, region, linked_at };
+        may_link(who, &before.record, &link)?;
         self.check(&link.secrets)?;
+        let turn = self.under_way.begin(&id)?;
         let unreached = match self.ask_twilio(&link).await {
             Ok(()) => None,
             Err(RestError::Unreached(why)) => Some(why),
@@ -70,14 +92,31 @@ impl Connectors {
                 return Err(ConnectorError::RefusedByTwilio(says).into());
             }
         };
-        let linking = self.change(&id, |connector| {
-            // It may have been linked while Twilio was asked.
-            may_link(who, connector, &link)?;
+        Ok(Asked { before, link, unreached, _turn: turn })
+    }
+
+    /// Keeps a link that Twilio was asked about, for a caller who was asked meanwhile whether the
+    /// credential is still good. One that Twilio did not confirm, because it was not reached, waits beside
+    /// the one that is there.
+    pub async fn keep_link(&self, who: &Principal, asked: Asked) -> Result<Linked, ServiceError> {
+        let Asked { before, link, unreached, .. } = asked;
+        let (id, before) = (&before.record.id, &before.record);
+        let now = self.clock.now();
+        let by_token = who.connector_token().cloned();
+        let linking = self.change(id, |connector| {
+            let is_as_before = connector.link == before.link
+                && connector.pending == before.pending
+                && connector.former == before.former;
+            let is_live = |token| connector.live_token(token, now).is_some();
+            if !is_as_before || !by_token.as_ref().is_none_or(is_live) {
+                return Err(ServiceError::Contended);
+            }
             match &unreached {
                 None => connector.adopt(link.clone(), now),
                 Some(why) => {
                     let state = State::Unverified(why.clone());
-                    connector.pending = Some(Pending { link: link.clone(), state });
+                    let by_token = by_token.clone();
+                    connector.pending = Some(Pending { link: link.clone(), state, by_token });
                 }
             }
             Ok(())
@@ -161,12 +200,15 @@ impl Connectors {
 
     async fn confirm_all(self: &Arc<Self>) -> Result<(), ServiceError> {
         let mut after = None;
+        let mut asking = JoinSet::new();
         loop {
             let page = self.records.members(names::unconfirmed(), after, PAGE).await?;
-            let mut asking = JoinSet::new();
             for name in &page {
                 let id = std::str::from_utf8(name).ok().and_then(|id| id.parse().ok());
                 let Some(id) = id else { continue };
+                if asking.len() == ASKED_AT_ONCE {
+                    asking.join_next().await;
+                }
                 let connectors = Arc::clone(self);
                 // One that cannot be asked about holds up no other.
                 asking.spawn(async move {
@@ -175,24 +217,35 @@ impl Connectors {
                     }
                 });
             }
-            // Twilio is asked a few questions at a time, however many wait.
-            while asking.join_next().await.is_some() {}
             match page.into_iter().nth(PAGE - 1) {
                 Some(last) => after = Some(last),
-                None => return Ok(()),
+                None => break,
             }
         }
+        while asking.join_next().await.is_some() {}
+        Ok(())
     }
 
     async fn confirm(&self, id: &ConnectorId) -> Result<(), ServiceError> {
         let found = self.records.load(&names::connector(id)).await?.live();
-        let Some(pending) = found.and_then(|found| found.record.pending.clone()) else {
+        let Some((found, pending)) =
+            found.and_then(|found| found.record.pending.clone().map(|pending| (found, pending)))
+        else {
             return Ok(());
         };
-        let refused = match self.ask_twilio(&pending.link).await {
-            Ok(()) => None,
-            Err(RestError::Refused(says)) => Some(says),
-            Err(RestError::Unreached(_)) => return Ok(()),
+        let now = self.clock.now();
+        let is_live = |token| found.record.live_token(token, now).is_some();
+        let given_up = Timestamp::from_micros(pending.link.linked_at).plus(PATIENCE);
+        let refused = if !pending.by_token.as_ref().is_none_or(is_live) {
+            Some("the token that asked for it has ended; Twilio was not asked".to_owned())
+        } else if given_up <= now {
+            Some("not reached for a day; Twilio is not asked any more".to_owned())
+        } else {
+            match self.ask_twilio(&pending.link).await {
+                Ok(()) => None,
+                Err(RestError::Refused(says)) => Some(says),
+                Err(RestError::Unreached(_)) => return Ok(()),
+            }
         };
         let now = self.clock.now();
         let changed = self.change(id, |connector| {
@@ -231,7 +284,8 @@ fn meant(who: &Principal, named: Option<&ConnectorId>) -> Result<ConnectorId, Se
         }
         (Some(acting), _) => Ok(acting.connector.clone()),
         (None, named) => {
-            require(who, Scope::ConnectorManage, None)?;
+            // An account that is linked may read from then on.
+            may_issue(who)?;
             named.cloned().ok_or_else(|| ConnectorError::NotNamed.into())
         }
     }
@@ -250,7 +304,7 @@ fn may_link(who: &Principal, connector: &Connector, wanted: &Link) -> Result<(),
     let is_free = connector.link.as_ref().is_none_or(is_same)
         && connector.former.iter().all(|former| is_its(&former.link))
         && connector.pending.as_ref().is_none_or(|pending| match pending.state {
-            State::Unverified(_) => is_its(&pending.link),
+            State::Unverified(_) => is_same(&pending.link),
             State::Refused(_) => true,
         });
     if is_free { Ok(()) } else { Err(ConnectorError::LinkedBefore.into()) }

@@ -11,6 +11,7 @@ use crate::domain::principal::Principal;
 use crate::domain::principal::Reach;
 use crate::domain::principal::Scope;
 use crate::service::connectors::Connectors;
+use crate::service::cursor::Cursor;
 use crate::service::error::ServiceError;
 use crate::service::require;
 use crate::store::connector::StoredConnector;
@@ -39,7 +40,7 @@ pub struct Page {
     /// The connectors, by id.
     pub connectors: Vec<Arc<StoredConnector>>,
     /// From where to go on, when there is more to look at.
-    pub next: Option<ConnectorId>,
+    pub next: Option<Cursor>,
 }
 
 impl Filter {
@@ -58,7 +59,7 @@ impl Connectors {
         &self,
         who: &Principal,
         filter: &Filter,
-        after: Option<&ConnectorId>,
+        after: Option<Cursor>,
     ) -> Result<Page, ServiceError> {
         let own = require(who, Scope::ConnectorManage, filter.account.as_ref())?;
         if let Some(project) = filter.project.as_ref().filter(|p| !who.projects.include(p)) {
@@ -68,16 +69,18 @@ impl Connectors {
             (Reach::AnyAccount, None) => names::connectors_of(None),
             _ => names::connectors_of(Some(&own)),
         };
-        let after = after.map(|id| id.as_str().as_bytes().to_vec());
-        let listed = self.records.members(set, after, LOOKED_AT + 1).await?;
+        let seal = self.records.seal();
+        let after = after.map(|cursor| cursor.open(seal, &set)).transpose()?;
+        let listed = self.records.members(set.clone(), after, LOOKED_AT + 1).await?;
         let mut page = Page { connectors: Vec::new(), next: None };
+        let mut is_all = listed.len() <= LOOKED_AT;
         let mut last = None;
         for name in listed.iter().take(LOOKED_AT) {
             let id = std::str::from_utf8(name).ok().and_then(|id| id.parse::<ConnectorId>().ok());
             let Some(id) = id else { continue };
             if page.connectors.len() == PAGE {
-                page.next = last;
-                return Ok(page);
+                is_all = false;
+                break;
             }
             // The set may be a moment behind; what is listed is what is there.
             let found = self.records.glance(&names::connector(&id)).await?.live();
@@ -85,9 +88,11 @@ impl Connectors {
                 who.projects.include(&found.record.project) && filter.lets_through(&found.record)
             };
             page.connectors.extend(found.filter(is_meant));
-            last = Some(id);
+            last = Some(name);
         }
-        page.next = last.filter(|_| listed.len() > LOOKED_AT);
+        if let Some(last) = last.filter(|_| !is_all) {
+            page.next = Some(Cursor::seal(seal, &set, last)?);
+        }
         Ok(page)
     }
 }

@@ -6,6 +6,7 @@ mod create;
 mod link;
 mod list;
 mod tokens;
+mod under_way;
 mod verify;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::domain::connector::Token;
 use crate::domain::connector::TokenId;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
+use crate::service::connectors::under_way::UnderWay;
 use crate::service::error::ConnectorError;
 use crate::service::error::ServiceError;
 use crate::service::require;
@@ -37,12 +39,14 @@ use crate::store::records::Written;
 use crate::twilio::rest::Rest;
 
 pub use crate::service::connectors::create::New;
+pub use crate::service::connectors::link::Asked;
 pub use crate::service::connectors::link::Linked;
 pub use crate::service::connectors::link::Wanted;
 pub use crate::service::connectors::list::Filter;
 pub use crate::service::connectors::list::Page;
 pub use crate::service::connectors::tokens::DEFAULT_GRACE;
 pub use crate::service::connectors::tokens::LONGEST_GRACE;
+pub use crate::service::connectors::under_way::Turn;
 pub use crate::service::connectors::verify::Point;
 pub use crate::service::connectors::verify::Report;
 
@@ -61,6 +65,8 @@ pub struct Connectors {
     reached: Reached,
     // Held while a name is given: of two who ask for one at once, one gets it.
     naming: Mutex<()>,
+    // Connectors that Twilio is being asked about: one question at a time for each.
+    under_way: UnderWay,
 }
 
 /// How Twilio reaches this server.
@@ -106,8 +112,8 @@ impl Connectors {
     /// Use cases over `parts`.
     pub fn new(parts: Parts) -> Self {
         let Parts { records, names, tokens, twilio, rest, clock, reached } = parts;
-        let naming = Mutex::default();
-        Self { records, names, tokens, twilio, rest, clock, reached, naming }
+        let (naming, under_way) = (Mutex::default(), UnderWay::default());
+        Self { records, names, tokens, twilio, rest, clock, reached, naming, under_way }
     }
 
     /// The connector of an id, for whoever manages connectors of its project.

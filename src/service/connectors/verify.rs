@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::domain::clock::Timestamp;
 use crate::domain::connector::Connector;
 use crate::domain::connector::ConnectorId;
+use crate::domain::connector::link::Pending;
 use crate::domain::connector::link::State;
 use crate::domain::connector::routing::Mode;
 use crate::domain::principal::Principal;
@@ -78,9 +79,8 @@ impl Connectors {
         };
         let connector = &stored.record;
         let base = self.twilio.public_url();
-        let voice_url = format!("{base}/twilio/voice/{id}");
-        let (public_url, numbers) =
-            tokio::join!(self.public_url(), self.numbers(connector, &voice_url));
+        let _turn = self.under_way.begin(id)?;
+        let (public_url, numbers) = tokio::join!(self.public_url(), self.numbers(connector));
         let mut points =
             vec![self.token(connector), link(connector), public_url, self.last_request(id)];
         points.push(agent(connector));
@@ -101,7 +101,7 @@ impl Connectors {
         if end.until(now) < SOON {
             let rotate =
                 format!("It ends soon. Make another: baton connector rotate {}", connector.id);
-            return Point::bad("token", seen, rotate);
+            return Point::open("token", seen, rotate);
         }
         Point::good("token", seen)
     }
@@ -110,7 +110,10 @@ impl Connectors {
         let url = self.twilio.public_url();
         if !self.reached.is_set {
             let to_do = "Set BATON_PUBLIC_URL to where Twilio reaches this server, such as https://voice.example.com";
-            return Point::bad("public_url", "not set", to_do);
+            let seen = format!("not set; {url} is taken for it");
+            // Whoever tries it out on one machine needs none.
+            let point = if self.reached.is_local { Point::open } else { Point::bad };
+            return point("public_url", seen, to_do);
         }
         let set = format!("{url} is set");
         match outbound::glance(&format!("{url}/livez")).await {
@@ -133,22 +136,18 @@ impl Connectors {
 
     fn last_request(&self, id: &ConnectorId) -> Point {
         let last = self.twilio.seen.last(id);
-        let refused =
-            last.refused.as_ref().map(|(at, why)| format!("the last refused one came {at}: {why}"));
-        let read =
-            "README, \"Signature refused? Do this\", says what mends it; the log has the rest";
+        let refused = last.refused.as_ref();
+        let refused = refused.map(|(at, why)| format!("the last refused one came {at}: {why}"));
+        let read = "If it came from Twilio: README, \"Signature refused? Do this\", says what mends it; the log has the rest";
         match (last.verified, refused) {
             (Some(at), None) => Point::good("last_request", format!("verified {at}")),
             (Some(at), Some(refused)) => {
-                let is_newer = last.refused.is_some_and(|(refused_at, _)| refused_at > at);
+                // Anybody may send one that is refused.
+                let to_do = if last.refused.is_some_and(|(then, _)| then > at) { read } else { "" };
                 let seen = format!("verified {at}; {refused}");
-                if is_newer {
-                    Point::bad("last_request", seen, read)
-                } else {
-                    Point::good("last_request", seen)
-                }
+                Point { to_do: to_do.to_owned(), ..Point::good("last_request", seen) }
             }
-            (None, Some(refused)) => Point::bad("last_request", refused, read),
+            (None, Some(refused)) => Point::open("last_request", refused, read),
             (None, None) => Point::open(
                 "last_request",
                 "none since this server started",
@@ -157,7 +156,7 @@ impl Connectors {
         }
     }
 
-    async fn numbers(&self, connector: &Connector, voice_url: &str) -> Vec<Point> {
+    async fn numbers(&self, connector: &Connector) -> Vec<Point> {
         let none = |why: &str| vec![Point::open("numbers", why, "")];
         let Some(link) = &connector.link else { return none("not looked at: no confirmed link") };
         let asking = self.rest.numbers(&link.account_sid, link.region, &link.secrets);
@@ -170,15 +169,20 @@ impl Connectors {
             Ok(Err(RestError::Unreached(why))) => return none(&format!("Twilio: {why}")),
             Err(_late) => return none("Twilio: no answer in time"),
         };
-        let (ours, others): (Vec<_>, Vec<_>) =
-            numbers.iter().partition(|number| without_query(&number.voice_url) == voice_url);
+        let path = format!("/twilio/voice/{}", connector.id);
+        let urls: Vec<_> = self.twilio.public_urls().map(|url| format!("{url}{path}")).collect();
+        let is_ours =
+            |number: &&Number| urls.iter().any(|url| url == without_query(&number.voice_url));
+        let (ours, others): (Vec<_>, Vec<_>) = numbers.iter().partition(is_ours);
         let is_flow = |number: &&&Number| number.voice_url.contains("://webhooks.twilio.com/");
         let flows = others.iter().filter(is_flow).count();
         let seen = format!(
-            "{} of {} use {voice_url}; {flows} go to a Studio flow",
+            "{} of {} use {}; {flows} go to a Studio flow",
             ours.len(),
-            numbers.len()
+            numbers.len(),
+            urls.join(" or ")
         );
+        let more = ours.len().saturating_sub(MAX_TOLD);
         let mut points = vec![match (ours.is_empty(), flows) {
             (false, _) => Point::good("numbers", seen),
             (true, 0) => {
@@ -187,31 +191,34 @@ impl Connectors {
             (true, _) => Point::open("numbers", seen, "See that the flow asks Baton"),
         }];
         points.extend(ours.into_iter().take(MAX_TOLD).map(number));
+        if more > 0 {
+            points.push(Point::open("number", format!("{more} more are not told of"), ""));
+        }
         points
     }
 }
 
 fn link(connector: &Connector) -> Point {
-    let pending = connector.pending.as_ref().map(|pending| match &pending.state {
-        State::Unverified(why) => {
-            format!("{} waits for Twilio to confirm it ({why})", pending.link.account_sid)
-        }
-        State::Refused(says) => {
-            format!("{} was refused: Twilio says: {says}", pending.link.account_sid)
-        }
-    });
     let linked = connector.link.as_ref().map(|link| {
         let since = Timestamp::from_micros(link.linked_at);
         format!("{} is linked, confirmed {since}", link.account_sid)
     });
-    let again = "Correct what Twilio refused, and link again: baton connector link";
+    let pending = connector.pending.as_ref().map(|Pending { link, state, .. }| match state {
+        State::Unverified(why) => (
+            format!("{} waits for Twilio to confirm it ({why})", link.account_sid),
+            "Nothing that it signs is verified till then. Twilio is asked again by itself; see that this machine reaches it",
+        ),
+        State::Refused(says) => (
+            format!("{} was refused: {says}", link.account_sid),
+            "Correct what was refused, and link again: baton connector link",
+        ),
+    });
     match (linked, pending) {
         (Some(linked), None) => Point::good("link", linked),
-        (Some(linked), Some(pending)) => Point::bad("link", format!("{linked}; {pending}"), again),
-        (None, Some(pending)) => {
-            let to_do = "Nothing is verified till then. If Twilio is reached from this machine, link again: baton connector link";
-            Point::bad("link", pending, to_do)
+        (Some(linked), Some((seen, to_do))) => {
+            Point::bad("link", format!("{linked}; {seen}"), to_do)
         }
+        (None, Some((seen, to_do))) => Point::bad("link", seen, to_do),
         (None, None) => Point::bad(
             "link",
             "no Twilio account is linked",

@@ -22,6 +22,7 @@ use crate::service::error::Missing;
 use crate::service::error::ServiceError;
 use crate::service::error::TokenLimit;
 use crate::service::handoffs::Ask;
+use crate::service::handoffs::By;
 use crate::service::handoffs::Handoffs;
 use crate::store::kv::Change;
 use crate::store::kv::Expect;
@@ -58,7 +59,7 @@ impl Handoffs {
         let found = self.find(who, &account, ask).await;
         let handoff = self.conclude(who, &account, ask, found).await?.handoff;
         let lock = self.lock_aliases(&account).await;
-        let handoffs = Arc::clone(self);
+        let (handoffs, of) = (Arc::clone(self), account.clone());
         let adding = tokio::spawn(async move {
             let added = handoffs.add_locked(&account, &handoff.heading.id, more).await;
             drop(lock);
@@ -67,7 +68,7 @@ impl Handoffs {
         let added = adding.await.map_err(StoreError::panicked)?;
         if let Err(ServiceError::AliasTaken(alias)) = &added {
             // It tells that something answers to an id, in whatever project.
-            self.count_miss(who, alias)?;
+            self.count_miss(who, &of, &By::Id(alias.clone()))?;
         }
         added
     }

@@ -1,12 +1,6 @@
 //! Listing an account's handoffs: ids, times and sizes, for operators.
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
-
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use thiserror::Error;
 
 use crate::domain::account::AccountId;
 use crate::domain::account::ProjectId;
@@ -14,6 +8,7 @@ use crate::domain::handoff::Handoff;
 use crate::domain::handoff::Status;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
+use crate::service::cursor::Cursor;
 use crate::service::error::ServiceError;
 use crate::service::handoffs::Handoffs;
 use crate::service::require;
@@ -21,8 +16,6 @@ use crate::store::names;
 
 // Most handoffs on a page.
 const PAGE: usize = 100;
-// Tells a sealed cursor from sealed records; no record has it.
-const CURSOR: u8 = 255;
 // What one page may cost: names looked at, and records opened.
 const NAMES: usize = 4096;
 const OPENED: usize = 400;
@@ -36,30 +29,6 @@ pub struct Filter {
     pub project: Option<ProjectId>,
     /// Of this status.
     pub status: Option<Status>,
-}
-
-/// Where a listing goes on. Sealed: it may name a handoff of a project that the caller does not
-/// reach.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cursor(Vec<u8>);
-
-/// Not base64.
-#[derive(Clone, Copy, Debug, Error)]
-#[error("is not a `next` that this listing answered")]
-pub struct BadCursor;
-
-impl fmt::Display for Cursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&URL_SAFE_NO_PAD.encode(&self.0))
-    }
-}
-
-impl FromStr for Cursor {
-    type Err = BadCursor;
-
-    fn from_str(text: &str) -> Result<Self, BadCursor> {
-        URL_SAFE_NO_PAD.decode(text).map(Self).map_err(|_not_base64| BadCursor)
-    }
 }
 
 /// A page of handoffs, newest first.
@@ -86,8 +55,7 @@ impl Handoffs {
         }
         let set = names::handoffs_of(&account);
         let seal = self.records.seal();
-        let after = after.map(|cursor| seal.open(CURSOR, &set, &cursor.0));
-        let after = after.transpose().map_err(|_not_ours| ServiceError::BadCursor)?;
+        let after = after.map(|cursor| cursor.open(seal, &set)).transpose()?;
         let listed = self.records.members(set.clone(), after, NAMES).await?;
         let mut page = Page { handoffs: Vec::new(), next: None };
         let mut opened = 0;
@@ -113,7 +81,7 @@ impl Handoffs {
             last = Some(name);
         }
         if let Some(last) = last.filter(|_| !is_all) {
-            page.next = Some(Cursor(seal.seal(CURSOR, &set, &last)?));
+            page.next = Some(Cursor::seal(seal, &set, &last)?);
         }
         Ok(page)
     }

@@ -33,7 +33,6 @@ use crate::store::records::Records;
 
 pub use crate::service::handoffs::erase::Erased;
 pub use crate::service::handoffs::erase::Whole;
-pub use crate::service::handoffs::list::Cursor;
 pub use crate::service::handoffs::list::Filter;
 pub use crate::service::handoffs::list::Page;
 pub use crate::service::handoffs::read::MatchedBy;
@@ -144,14 +143,18 @@ impl Handoffs {
         }
     }
 
-    /// Counts a miss of somebody who may be guessing.
-    fn count_miss(&self, who: &Principal, id: impl Hash) -> Result<(), TooFast> {
-        match who.credential {
-            Credential::Key | Credential::ConnectorToken(_) | Credential::CallToken => {
-                self.rates.missed(&who.name, id)
-            }
-            Credential::TwilioSignature | Credential::LinkedSignature => Ok(()),
-        }
+    /// Counts a miss of somebody who may be guessing. Twilio asks for calls, and nobody guesses a call's
+    /// SID; but whoever has linked an account can sign whatever else he likes.
+    fn count_miss(&self, who: &Principal, account: &AccountId, by: &By) -> Result<(), TooFast> {
+        let may_guess = match who.credential {
+            Credential::Key | Credential::ConnectorToken(_) | Credential::CallToken => true,
+            Credential::LinkedSignature => match by {
+                By::Id(id) => !id.is_call_sid(),
+                By::SharedId(_) => true,
+            },
+            Credential::TwilioSignature => false,
+        };
+        if may_guess { self.rates.missed(&who.name, (account, by)) } else { Ok(()) }
     }
 
     /// Waits for one's turn to write a handoff, among those who lost a race for it.

@@ -88,7 +88,7 @@ impl Handoffs {
         if patience.until.is_some() && patience.wants_other_than(&found) {
             // Counted before the wait: thousands of guesses could wait at once.
             if let Err(ServiceError::NoHandoff(_)) = &found {
-                self.count_miss(who, (&account, &ask.by))?;
+                self.count_miss(who, &account, &ask.by)?;
             }
             if let Some(_permit) = enter()? {
                 found = self.wait(who, &account, ask, patience).await;
@@ -120,7 +120,7 @@ impl Handoffs {
         found: Result<Read, ServiceError>,
     ) -> Result<Read, ServiceError> {
         let Err(ServiceError::NoHandoff(mut miss)) = found else { return found };
-        self.count_miss(who, (account, &ask.by))?;
+        self.count_miss(who, account, &ask.by)?;
         if let By::Id(id) = &ask.by
             && miss.why == Missing::NeverWritten
         {
@@ -197,9 +197,17 @@ impl Handoffs {
             Found::Gone(how) => how.into(),
             Found::Never => Missing::NeverWritten,
         };
-        match self.by_alias(account, id).await? {
-            Some(handoff) => seen(who, ask, handoff, MatchedBy::Alias),
-            None => Err(Miss::of(why).into()),
+        // A call token is for the call itself. And what another environment calls by this id is not what
+        // is asked for here: that may still come.
+        let by_alias = match self.by_alias(account, id).await? {
+            Some(handoff) if who.is_of_one_call() && handoff.heading.id != *id => None,
+            found => found,
+        };
+        match by_alias {
+            Some(handoff) if within(who, ask, &handoff.heading) != Err(OutOfReach::Environment) => {
+                seen(who, ask, handoff, MatchedBy::Alias)
+            }
+            Some(_) | None => Err(Miss::of(why).into()),
         }
     }
 

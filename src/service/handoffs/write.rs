@@ -131,6 +131,9 @@ impl Handoffs {
         let project = write.ask.project.clone().unwrap_or_else(|| own_project(who));
         let ask = Ask { project: Some(project.clone()), ..write.ask.clone() };
         may_ask(who, &ask)?;
+        if write.data.len() > self.limits.max_data_bytes {
+            return Err(ServiceError::TooLarge(self.limits.max_data_bytes));
+        }
         let id = match ask.by.clone() {
             By::Id(id) => id,
             By::SharedId(id) => self.written_by_shared_id(who, &account, &ask, id).await?,
@@ -163,7 +166,7 @@ impl Handoffs {
             }
             (heading.connector, heading.client_env) = written_through(who, &ask, there);
             if may_guess && there.is_none() {
-                self.count_miss(who, (&heading.account, &write.ask.by))?;
+                self.count_miss(who, &heading.account, &write.ask.by)?;
             }
             write.precondition.check(there.map(|there| there.revision))?;
             heading.shared_id = write.shared_id.over(there);
@@ -307,8 +310,10 @@ fn written_through(
     there: Option<&Handoff>,
 ) -> (Option<ConnectorId>, Option<ClientEnv>) {
     match (&who.acting, there.map(|there| &there.heading)) {
+        // What is nobody's in particular stays so, or one environment could take it from the others.
+        (_, Some(Heading { connector, client_env: None, .. })) => (connector.clone(), None),
         (Some(acting), _) => (Some(acting.connector.clone()), Some(acting.environment)),
-        (None, Some(heading)) => (heading.connector.clone(), heading.client_env.or(ask.client_env)),
+        (None, Some(heading)) => (heading.connector.clone(), heading.client_env),
         (None, None) => (None, ask.client_env),
     }
 }

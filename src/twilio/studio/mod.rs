@@ -12,6 +12,7 @@ mod shrink;
 
 use serde::Serialize;
 
+use crate::domain::connector::settings::Exposed;
 use crate::domain::handoff::Handoff;
 use crate::domain::handoff::STUDIO_BYTES;
 use crate::domain::handoff::Status;
@@ -38,6 +39,8 @@ pub struct Asked<'a> {
     pub leg: u32,
     /// The caller's number, if the flow sent it.
     pub from: &'a str,
+    /// The members of `data` that the answer's `data` may hold; all of them if it is not said.
+    pub expose: Option<&'a Exposed>,
 }
 
 /// What there is to answer with.
@@ -122,7 +125,9 @@ pub fn answer(asked: &Asked<'_>, found: Found<'_>) -> String {
             };
             let shared_id = heading.shared_id.as_ref().map_or("", |id| id.as_str());
             let asked = Asked { id: heading.id.as_str(), shared_id, ..*asked };
-            written(&asked, known, &Fields::of(data), &shrink::numbers_as_text(data))
+            let shown = asked.expose.map(|expose| expose.of(data));
+            let shown = shrink::numbers_as_text(shown.as_deref().unwrap_or(data));
+            written(&asked, known, &Fields::of(data), &shown)
         }
         Found::Nothing { status, error } => {
             let known = Known {
