@@ -5,7 +5,10 @@
 //! steals a signing key still has to guess the id of a token.
 
 use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::Ed25519KeyPair;
@@ -32,16 +35,22 @@ const TYP: &str = "baton-connector+jwt";
 const AUDIENCE: &str = "baton:connector";
 // Ours are some 500.
 const MAX_CHARACTERS: usize = 1024;
+// A few hundred bytes each.
+const REMEMBERED: usize = 4096;
 
 /// Makes Connector Tokens, and reads them.
 pub struct ConnectorTokens {
     keys: BTreeMap<String, DecodingKey>,
     newest: (String, EncodingKey),
     issuer: String,
+    // Tokens that were read before, by their SHA-256: a signature that held once holds for ever, and to
+    // check it again would be three quarters of a read's work. Forgotten all together when there are
+    // too many.
+    read_before: Mutex<HashMap<[u8; 32], Claimed>>,
 }
 
 /// What a token says, that was signed here.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Claimed {
     /// Whose it is.
     pub connector: ConnectorId,
@@ -81,7 +90,7 @@ impl ConnectorTokens {
             known.insert(kid, DecodingKey::from_ed_der(public));
         }
         let newest = newest.ok_or(BadSigningKey)?;
-        Ok(Self { keys: known, newest, issuer })
+        Ok(Self { keys: known, newest, issuer, read_before: Mutex::default() })
     }
 
     /// The text of a token of `connector`, to be shown once.
@@ -111,6 +120,22 @@ impl ConnectorTokens {
         if text.len() > MAX_CHARACTERS {
             return None;
         }
+        let hash = digest::digest(&digest::SHA256, text.as_bytes());
+        let hash: [u8; 32] = hash.as_ref().try_into().ok()?;
+        let read_before = || self.read_before.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(claimed) = read_before().get(&hash) {
+            return Some(claimed.clone());
+        }
+        let claimed = self.verified(text)?;
+        let mut read_before = read_before();
+        if read_before.len() >= REMEMBERED {
+            read_before.clear();
+        }
+        read_before.insert(hash, claimed.clone());
+        Some(claimed)
+    }
+
+    fn verified(&self, text: &str) -> Option<Claimed> {
         let header = jsonwebtoken::decode_header(text).ok()?;
         let is_ours = header.alg == Algorithm::EdDSA
             && header.typ.as_deref() == Some(TYP)

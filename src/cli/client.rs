@@ -44,7 +44,12 @@ impl Server {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
-        let bearer = format!("Bearer {}", token.trim());
+        let token = token.trim();
+        if !token.starts_with("eyJ") || token.contains(char::is_whitespace) {
+            let none = "the file holds no Connector Token: one line that begins with eyJ";
+            return Err(Failure::Usage(none.to_owned()));
+        }
+        let bearer = format!("Bearer {token}");
         self.ask_as(("authorization", &bearer), (method, path), &[], body)
     }
 
@@ -97,7 +102,8 @@ impl Server {
     fn key(&self) -> Result<String, Failure> {
         #[expect(clippy::disallowed_methods, reason = "a client's one secret; it has no flag")]
         let given = std::env::var("BATON_API_KEY").ok();
-        let key = match (given, &self.api_key_file) {
+        let file = self.api_key_file.as_ref().filter(|file| !file.is_empty());
+        let key = match (given, file) {
             (Some(_), Some(_)) => {
                 let both = "BATON_API_KEY and BATON_API_KEY_FILE are both set; give one";
                 return Err(Failure::Usage(both.to_owned()));

@@ -150,7 +150,12 @@ fn data(members: &Members<'_>) -> Result<Option<String>, ApiError> {
         (Some(data), None) => (data, "/data"),
         (None, Some(_)) => {
             let state = members.object("context", "/context")?.object("state", "/context/state")?;
-            let missing = || invalid_at("/context/state/handoff", "is missing");
+            let missing = || {
+                invalid_at(
+                    "/context/state/handoff",
+                    "is missing. (A flat state is taken with a token of a connector whose handoff_api says which keys of it are exposed)",
+                )
+            };
             (state.get("handoff").ok_or_else(missing)?, "/context/state/handoff")
         }
         (Some(_), Some(_)) => {

@@ -132,11 +132,7 @@ impl From<ConnectorError> for ApiError {
                     .iter()
                     .any(|word| bad.why.split(' ').next() == Some(word));
                 let lead = if is_sentence { "" } else { "is wrong: " };
-                let why = format!("{lead}{}", bad.why);
-                if bad.pointer.is_empty() {
-                    return Self::new(Code::InvalidParameter, format!("The body {why}"));
-                }
-                invalid_at(&bad.pointer, why)
+                invalid_at(&bad.pointer, format!("{lead}{}", bad.why))
             }
             ConnectorError::UnusableLink(why) => {
                 Self::new(Code::InvalidParameter, format!("This link would be of no use: {why}"))

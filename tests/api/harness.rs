@@ -376,3 +376,20 @@ impl Answer {
         answer
     }
 }
+
+/// Waits until something is so, for as long as anything here may take.
+pub async fn until(is_so: impl AsyncFn() -> bool) {
+    let started = std::time::Instant::now();
+    while !is_so().await {
+        assert!(started.elapsed() < Duration::from_secs(20), "it did not come to be");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+impl Server {
+    /// Waits until a reader waits.
+    pub async fn until_one_waits(&self) {
+        let nobody = self.nobody();
+        until(async || nobody.get("/metrics").await.text().contains("baton_reads_waiting 1")).await;
+    }
+}

@@ -201,9 +201,7 @@ async fn a_connector_token_reaches_its_account_project_and_environment() {
     live.read(coming).await.refused(404, "HANDOFF_NOT_FOUND");
     let waiting = format!("/v1/handoff_state?id={coming}&wait=5");
     let (waited, _) = tokio::join!(live.get(&waiting), async {
-        while !server.nobody().get("/metrics").await.text().contains("baton_reads_waiting 1") {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        server.until_one_waits().await;
         live.write(coming, r#"{"live":true}"#).await.ok(201)
     });
     assert_eq!(waited.ok(200)["data"], json!({"live": true}));
@@ -347,9 +345,7 @@ async fn meanwhile(server: &Server, token: &str, happens: impl AsyncFnOnce()) ->
     let waiting = bearer(server, token);
     let path = format!("/v1/handoff_state?id={SID}&wait=5");
     let read = tokio::spawn(async move { waiting.get(&path).await });
-    while !server.nobody().get("/metrics").await.text().contains("baton_reads_waiting 1") {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    server.until_one_waits().await;
     happens().await;
     let written = format!("/v1/acme/line/handoff_state?id={SID}");
     server.admin().put(&written, r#"{"data":{}}"#).await.ok(201);
@@ -451,7 +447,8 @@ async fn no_forged_token_opens_any_route() {
     let past = claim("exp", json!(1));
     bearer(server, &past).read(SID).await.refused(401, "TOKEN_EXPIRED");
     // As a key, or in Basic, a token is none.
-    server.client(&good).read(SID).await.refused(401, "INVALID_KEY");
+    let told = server.client(&good).read(SID).await.refused(401, "INVALID_KEY");
+    assert!(told.contains("Bearer"), "{told}");
     let basic = format!("Basic {}", STANDARD.encode(format!("key:{good}")));
     server.presenting("authorization", basic).read(SID).await.refused(401, "INVALID_KEY");
     // Call tokens: each byte of one counts, and none is another server's.

@@ -212,12 +212,14 @@ impl TwilioDoor {
         let secrets = secrets(&accounts, scheme).unwrap_or_default();
         let urls = self.urls(presented);
         let request = presented.request(&urls);
-        let Verdict { tried, .. } = signature::verify(&request, &secrets);
-        let mut would_match_if: Vec<String> = explain::would_match_if(&request, &secrets, &[])
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
-        would_match_if.extend(at_its_own_host(presented, &secrets));
+        let Verdict { tried, outcome, .. } = signature::verify(&request, &secrets);
+        let mut would_match_if = Vec::new();
+        // One that does match was refused for another reason.
+        if outcome.is_err() {
+            let told = explain::would_match_if(&request, &secrets, &[]);
+            would_match_if.extend(told.into_iter().map(str::to_owned));
+            would_match_if.extend(at_its_own_host(presented, &secrets));
+        }
         Explanation {
             tried: tried
                 .into_iter()

@@ -16,11 +16,12 @@ use crate::cli::connector::read;
 
 pub(super) const SECRETS_HELP: &str = "Secrets come from files (- is standard input) or, where none is \
 named, from a prompt. With a Connector Token (--token-file) no API key is needed, as long as the \
-connector was not linked before.";
+connector was not linked before. Where Twilio is not reached the link waits: exit 0, with a \
+pending_link in --json.";
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Wanted {
-    /// Its Connector ID; a Connector Token names it by itself
+    /// Its Connector ID; not needed with --token-file
     #[arg(required_unless_present = "token_file")]
     id: Option<String>,
     /// File with its Connector Token, in the place of an API key; - is standard input
@@ -93,7 +94,7 @@ impl Wanted {
     /// From its file; from a prompt where nothing else says who the account is.
     fn auth_token(&self) -> Result<Option<String>, Failure> {
         match &self.auth_token_file {
-            Some(file) => Ok(Some(read(file)?.trim().to_owned())),
+            Some(file) => Ok(Some(given(file)?)),
             None if self.api_key_sid.is_some() => Ok(None),
             None => prompt(&format!("Auth Token of {}: ", self.account_sid), "--auth-token-file")
                 .map(Some),
@@ -103,7 +104,7 @@ impl Wanted {
     fn api_key_secret(&self) -> Result<Option<String>, Failure> {
         match (&self.api_key_sid, &self.api_key_secret_file) {
             (None, _) => Ok(None),
-            (Some(_), Some(file)) => Ok(Some(read(file)?.trim().to_owned())),
+            (Some(_), Some(file)) => Ok(Some(given(file)?)),
             (Some(sid), None) => {
                 prompt(&format!("Secret of {sid}: "), "--api-key-secret-file").map(Some)
             }
@@ -112,8 +113,15 @@ impl Wanted {
 }
 
 fn secret(file: Option<&String>) -> Result<Option<Value>, Failure> {
-    let text = file.map(|file| read(file)).transpose()?;
-    Ok(text.map(|text| Value::from(text.trim())))
+    Ok(file.map(|file| given(file)).transpose()?.map(Value::from))
+}
+
+/// The secret in a file.
+fn given(file: &str) -> Result<String, Failure> {
+    match read(file)?.trim() {
+        "" => Err(Failure::Usage(format!("{file} holds no secret; it is empty"))),
+        secret => Ok(secret.to_owned()),
+    }
 }
 
 /// Asks the person at the terminal, without showing what is typed.
@@ -126,7 +134,10 @@ fn prompt(question: &str, flag: &str) -> Result<String, Failure> {
     }
     let typed = rpassword::prompt_password(question);
     let typed = typed.map_err(|why| Failure::Failed(format!("cannot read the secret: {why}")))?;
-    Ok(typed.trim().to_owned())
+    match typed.trim() {
+        "" => Err(Failure::Usage("nothing was typed".to_owned())),
+        secret => Ok(secret.to_owned()),
+    }
 }
 
 fn shared_keys(file: &str) -> Result<Value, Failure> {

@@ -44,10 +44,14 @@ enum Action {
     Patch {
         /// Its Connector ID
         id: String,
+        /// Another name
+        #[arg(long)]
+        name: Option<String>,
         #[command(flatten)]
         changes: Changes,
     },
-    /// Make another Connector Token. It is shown this once; those before it end after the grace
+    /// Make another Connector Token. It is shown this once; those before it end after the grace, the
+    /// oldest of more than five at once
     Rotate {
         /// Its Connector ID
         id: String,
@@ -74,7 +78,8 @@ enum Action {
         #[arg(long)]
         token_file: Option<String>,
     },
-    /// Delete a connector. Its token opens nothing from then on; its handoffs live on
+    /// Delete a connector. Its tokens and its link end at once, for calls under way too; its handoffs
+    /// live on
     Delete {
         /// Its Connector ID
         id: String,
@@ -83,10 +88,13 @@ enum Action {
 
 #[derive(clap::Args, Debug)]
 struct New {
+    /// A name for people; one of each in an environment of a project
+    #[arg(long)]
+    name: String,
     /// The project whose calls it takes
     #[arg(long)]
     project: String,
-    /// sandbox, pre-release or live
+    /// Which environment of it: sandbox, pre-release or live (production)
     #[arg(long)]
     env: String,
     /// The account it belongs to; your own key's, if none is named
@@ -104,7 +112,7 @@ struct List {
     /// Only this project's
     #[arg(long)]
     project: Option<String>,
-    /// Only this environment's
+    /// Only this environment's: sandbox, pre-release or live
     #[arg(long)]
     env: Option<String>,
     /// Only those of this name
@@ -115,10 +123,7 @@ struct List {
 /// What of a connector may be set and changed.
 #[derive(clap::Args, Debug)]
 struct Changes {
-    /// A name for people; one of each in an environment of a project
-    #[arg(long)]
-    name: Option<String>,
-    /// `PolyAI`'s variant
+    /// The project's variant (`variant_id`)
     #[arg(long)]
     variant: Option<String>,
     /// What the caller is heard in, such as en-GB
@@ -158,16 +163,16 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
             let text = shown::whole(&found);
             (found, text)
         }
-        Action::Patch { id, changes } => {
-            let body = Value::Object(changes.body()?);
-            let changed = server.ask(Method::PATCH, &at(&id, ""), &[], Some(&body))?;
-            let text = shown::whole(&changed);
+        Action::Patch { id, name, changes } => {
+            let changed = patch(&server, &at(&id, ""), name, &changes)?;
+            let text = format!("Changed {id}\n{}", shown::whole(&changed));
             (changed, text)
         }
         Action::Rotate { id, grace } => {
             let body = grace.map_or_else(|| json!({}), |grace| json!({ "grace_seconds": grace }));
             let issued = server.ask(Method::POST, &at(&id, "/token"), &[], Some(&body))?;
-            let text = shown::issued(&issued);
+            let tokens = server.ask(Method::GET, &at(&id, "/token"), &[], None)?;
+            let text = format!("{}\n{}", shown::issued(&issued), shown::older(&tokens));
             (issued, text)
         }
         Action::Link(wanted) => {
@@ -176,10 +181,10 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
             (linked, text)
         }
         Action::Unlink { id, at_once } => {
-            let at_once = if at_once { "true" } else { "false" };
-            let query = [("connector_id", id.as_str()), ("at_once", at_once)];
+            let now = if at_once { "true" } else { "false" };
+            let query = [("connector_id", id.as_str()), ("at_once", now)];
             server.ask(Method::DELETE, &format!("{PATH}/link"), &query, None)?;
-            (json!({ "unlinked": id }), format!("Unlinked {id}"))
+            (json!({ "unlinked": id }), shown::unlinked(&id, at_once))
         }
         Action::Verify { id, token_file } => return verify(&server, &id, token_file, json),
         Action::Delete { id } => {
@@ -189,6 +194,20 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     };
     say(if json { pretty(&answer) } else { text });
     Ok(())
+}
+
+fn patch(
+    server: &Server,
+    path: &str,
+    name: Option<String>,
+    changes: &Changes,
+) -> Result<Value, Failure> {
+    let mut body = changes.body()?;
+    body.extend(name.map(|name| ("name".to_owned(), json!(name))));
+    if body.is_empty() {
+        return Err(Failure::Usage("nothing to change: name an option".to_owned()));
+    }
+    server.ask(Method::PATCH, path, &[], Some(&Value::Object(body)))
 }
 
 fn verify(
@@ -206,7 +225,9 @@ fn verify(
     if report.get("ok") == Some(&Value::Bool(true)) {
         return Ok(());
     }
-    Err(Failure::Failed(format!("{id} is not as it should be; see what is marked ✗ above")))
+    Err(Failure::Failed(format!(
+        "{id} is not as it should be; see what is marked ✗ (\"ok\": false)"
+    )))
 }
 
 /// Every page of the list.
@@ -226,16 +247,24 @@ fn all(server: &Server, list: &List) -> Result<Vec<Value>, Failure> {
         if let Some(Value::Array(more)) = page.get_mut("connectors").map(Value::take) {
             connectors.extend(more);
         }
-        match page.get("next").and_then(Value::as_str) {
-            Some(next) => after = Some(next.to_owned()),
-            None => return Ok(connectors),
+        after = page.get("next").and_then(Value::as_str).map(str::to_owned);
+        if after.is_none() {
+            connectors.sort_by_key(place);
+            return Ok(connectors);
         }
     }
+}
+
+/// Where a person looks for a connector.
+fn place(connector: &Value) -> [Option<String>; 4] {
+    let text = |name: &str| connector.get(name).and_then(Value::as_str).map(str::to_owned);
+    ["account_id", "project_id", "client_env", "name"].map(text)
 }
 
 impl New {
     fn body(&self) -> Result<Value, Failure> {
         let mut body = self.changes.body()?;
+        body.insert("name".to_owned(), json!(self.name));
         body.insert("project_id".to_owned(), json!(self.project));
         body.insert("client_env".to_owned(), json!(self.env));
         if let Some(account) = &self.account {
@@ -255,7 +284,6 @@ impl Changes {
             },
         };
         let places = [
-            ("/name", &self.name),
             ("/variant_id", &self.variant),
             ("/extra_info/telephony/asr_lang_code", &self.asr_lang),
             ("/extra_info/telephony/tts_lang_code", &self.tts_lang),
@@ -287,6 +315,10 @@ fn put(object: &mut Map<String, Value>, place: &str, value: Value) {
 
 /// The text of a file; - is standard input.
 fn read(file: &str) -> Result<String, Failure> {
+    if ["eyJ", "btk_", "bta_", "bct_"].iter().any(|secret| file.starts_with(secret)) {
+        let itself = "a file is meant, and this is the secret itself: put it into a file, or give - and the secret on standard input";
+        return Err(Failure::Usage(itself.to_owned()));
+    }
     let text = if file == "-" { io::read_to_string(io::stdin()) } else { fs::read_to_string(file) };
     text.map_err(|why| Failure::Usage(format!("cannot read {file}: {why}")))
 }

@@ -1,6 +1,7 @@
 //! Connectors as a person reads them.
 
 use serde_json::Value;
+use serde_json::json;
 
 /// A connector with its token, this once.
 pub(super) fn issued(made: &Value) -> String {
@@ -23,58 +24,126 @@ pub(super) fn issued(made: &Value) -> String {
     lines.join("\n")
 }
 
+/// The tokens that work beside the one that was just made.
+pub(super) fn older(tokens: &Value) -> String {
+    let older = tokens["tokens"].as_array().into_iter().flatten().skip(1);
+    let told: Vec<_> = older
+        .map(|token| format!("{} until {}", text(token, "token_id"), text(token, "expires_at")))
+        .collect();
+    if told.is_empty() {
+        "No older token works.".to_owned()
+    } else {
+        format!("Older tokens still work: {}", told.join(", "))
+    }
+}
+
 /// A connector, its settings and its tokens.
 pub(super) fn whole(found: &Value) -> String {
     let mut lines = vec![line("Connector ID", text(found, "connector_id"))];
     lines.extend(of(found));
+    if let Some(telephony) = found.pointer("/extra_info/telephony") {
+        let (heard, spoken) = (text(telephony, "asr_lang_code"), text(telephony, "tts_lang_code"));
+        lines.push(line("Languages", &format!("hears {heard}, speaks {spoken}")));
+    }
     lines.push(line("Made", text(found, "created_at")));
-    lines.push(line("Link", &link(found)));
+    for name in ["link", "pending_link"] {
+        lines.extend(linked_account(&found[name]).map(|told| line("Link", &told)));
+    }
     for token in found["tokens"].as_array().into_iter().flatten() {
-        let replaced = if token["replaced"] == true { ", replaced" } else { "" };
+        let replaced = if token["replaced"] == true { ", another has taken its place" } else { "" };
         let until = text(token, "expires_at");
         lines.push(line("Token", &format!("{} until {until}{replaced}", text(token, "token_id"))));
     }
-    for name in
-        ["extra_info", "routing", "destinations", "fallback", "handoff_api", "flex", "studio"]
-    {
-        if let Some(value) = found.get(name).filter(|value| !value.is_null()) {
-            lines.push(line(name, &value.to_string()));
-        }
+    for name in ["routing", "destinations", "fallback", "handoff_api", "flex", "studio"] {
+        let value = found.get(name).filter(|value| !is_default(name, value));
+        lines.extend(value.map(|value| line(name, &value.to_string())));
     }
     lines.join("\n")
+}
+
+fn is_default(name: &str, value: &Value) -> bool {
+    let default = match name {
+        "routing" => json!({
+            "mode": "stream", "agent_url": null, "greeting": "", "sip": null,
+            "on_missing": "enqueue", "call_token_only": false, "task_hold_seconds": 86400,
+        }),
+        "flex" => json!({ "expose": [] }),
+        _ => json!({}),
+    };
+    *value == default || value.is_null()
 }
 
 /// What became of linking.
 pub(super) fn linked(linked: &Value) -> String {
     let id = text(linked, "connector_id");
-    let what = if linked["pending_link"].is_null() {
-        format!("Linked {id}: {}", link(linked))
-    } else {
-        let note = "Twilio is asked again by itself; nothing is verified till then.";
-        format!("Not confirmed yet. {id}: {}\n{note}", link(linked))
+    let told = |name: &str| linked_account(&linked[name]);
+    let what = match (told("link"), told("pending_link")) {
+        (Some(link), None) => format!("Linked {id}: {link}"),
+        (Some(link), Some(pending)) => format!(
+            "Not confirmed yet: {pending}\nTwilio is asked again by itself. Till then {link} signs for {id} as before."
+        ),
+        (None, Some(pending)) => format!(
+            "Not confirmed yet: {pending}\nTwilio is asked again by itself. Till then no signature opens {id}."
+        ),
+        (None, None) => format!("{id} is linked to no account"),
     };
     format!("{what}\nSee what is missing: baton connector verify {id}")
 }
 
+/// What became of unlinking.
+pub(super) fn unlinked(id: &str, at_once: bool) -> String {
+    if at_once {
+        return format!("Unlinked {id}");
+    }
+    format!(
+        "Unlinked {id}. For a day it still answers reads by a call's SID, for calls under way; --at-once ends that"
+    )
+}
+
+/// A link on one line: whose, since when, and what of its secrets there is.
+fn linked_account(link: &Value) -> Option<String> {
+    let has = |name: &str, what: &str| (link[name] == true).then(|| what.to_owned());
+    let mut secrets = vec![
+        has("has_auth_token", "Auth Token"),
+        has("has_secondary_auth_token", "secondary Auth Token"),
+        link["api_key_sid"].as_str().map(|sid| format!("API key {sid}")),
+    ];
+    let shared = link["shared_keys"].as_array().into_iter().flatten();
+    secrets.extend(shared.map(|key| Some(format!("SharedKey {}", text(key, "id")))));
+    let secrets: Vec<_> = secrets.into_iter().flatten().collect();
+    let why = link["why"].as_str().map(|why| format!(" ({why})")).unwrap_or_default();
+    let sid = link["account_sid"].as_str()?;
+    Some(format!(
+        "{sid} {}{why} since {}, {}; {}",
+        text(link, "state"),
+        text(link, "since"),
+        text(link, "region"),
+        secrets.join(", ")
+    ))
+}
+
 /// Connectors, a line each.
 pub(super) fn table(connectors: &[Value]) -> String {
-    let row = |cells: [&str; 6]| {
-        let [id, account, project, env, name, link] = cells;
-        format!("{id:<25} {account:<16} {project:<16} {env:<11} {name:<24} {link}")
-    };
-    let mut rows = vec![row(["ID", "ACCOUNT", "PROJECT", "ENV", "NAME", "LINK"])];
+    const NAMES: [&str; 5] = ["connector_id", "account_id", "project_id", "client_env", "name"];
+    if connectors.is_empty() {
+        return "No connectors".to_owned();
+    }
+    let mut rows = vec![["ID", "ACCOUNT", "PROJECT", "ENV", "NAME", "LINK"].map(str::to_owned)];
     rows.extend(connectors.iter().map(|connector| {
-        let cells = [
-            text(connector, "connector_id"),
-            text(connector, "account_id"),
-            text(connector, "project_id"),
-            text(connector, "client_env"),
-            text(connector, "name"),
-            &link(connector),
-        ];
-        row(cells).trim_end().to_owned()
+        let [id, account, project, env, name] = NAMES.map(|name| text(connector, name).to_owned());
+        [id, account, project, env, name, link(connector)]
     }));
-    rows.join("\n")
+    let mut widths = [0; 6];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let padded = |row: &[String; 6]| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(padded).collect::<Vec<_>>().join("\n")
 }
 
 /// What `verify` found, point by point.
@@ -112,15 +181,14 @@ fn of(connector: &Value) -> Vec<String> {
     given.filter(|(_, value)| !value.is_empty()).map(|(title, value)| line(title, value)).collect()
 }
 
+/// How a connector is linked, in a word or two.
 fn link(connector: &Value) -> String {
     let one = |name: &str| {
-        let link = connector.get(name).filter(|link| !link.is_null())?;
-        let why = text(link, "why");
-        let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
-        Some(format!("{} {}{why}", text(link, "account_sid"), text(link, "state")))
+        let link = connector.get(name)?;
+        Some(format!("{} {}", link.get("account_sid")?.as_str()?, text(link, "state")))
     };
     let links: Vec<_> = [one("link"), one("pending_link")].into_iter().flatten().collect();
-    if links.is_empty() { "none".to_owned() } else { links.join("; ") }
+    if links.is_empty() { "none".to_owned() } else { links.join(", ") }
 }
 
 fn line(title: &str, value: &str) -> String {

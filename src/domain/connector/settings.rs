@@ -102,7 +102,13 @@ impl Settings {
             } else {
                 why
             };
-            BadSettings { pointer, why: why.to_owned() }
+            match why.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+                Some(name) => BadSettings {
+                    pointer: format!("{pointer}/{name}"),
+                    why: "is missing".to_owned(),
+                },
+                None => BadSettings { pointer, why: why.to_owned() },
+            }
         })
     }
 

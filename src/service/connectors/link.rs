@@ -291,21 +291,24 @@ fn meant(who: &Principal, named: Option<&ConnectorId>) -> Result<ConnectorId, Se
     }
 }
 
-/// Whether `who` may make this the link: a second account, or other secrets, need more than the token,
-/// which stands in places that many can read.
+/// Whether `who` may make this the link. The token stands in places that many can read: it makes the
+/// first link, and the same again; what was linked, and what was unlinked, is a manager's to change.
 fn may_link(who: &Principal, connector: &Connector, wanted: &Link) -> Result<(), ServiceError> {
     if who.acting.is_none() {
         return Ok(());
     }
-    let is_its = |link: &Link| link.account_sid == wanted.account_sid;
     let is_same = |link: &Link| {
-        is_its(link) && link.secrets == wanted.secrets && link.region == wanted.region
+        link.account_sid == wanted.account_sid
+            && link.secrets == wanted.secrets
+            && link.region == wanted.region
     };
-    let is_free = connector.link.as_ref().is_none_or(is_same)
-        && connector.former.iter().all(|former| is_its(&former.link))
-        && connector.pending.as_ref().is_none_or(|pending| match pending.state {
-            State::Unverified(_) => is_same(&pending.link),
-            State::Refused(_) => true,
-        });
-    if is_free { Ok(()) } else { Err(ConnectorError::LinkedBefore.into()) }
+    let is_first = match &connector.link {
+        Some(link) => is_same(link),
+        None => connector.former.is_empty(),
+    };
+    let is_free = connector.pending.as_ref().is_none_or(|pending| match pending.state {
+        State::Unverified(_) => is_same(&pending.link),
+        State::Refused(_) => true,
+    });
+    if is_first && is_free { Ok(()) } else { Err(ConnectorError::LinkedBefore.into()) }
 }

@@ -143,9 +143,12 @@ impl Connectors {
             (Some(at), None) => Point::good("last_request", format!("verified {at}")),
             (Some(at), Some(refused)) => {
                 // Anybody may send one that is refused.
-                let to_do = if last.refused.is_some_and(|(then, _)| then > at) { read } else { "" };
                 let seen = format!("verified {at}; {refused}");
-                Point { to_do: to_do.to_owned(), ..Point::good("last_request", seen) }
+                if last.refused.is_some_and(|(then, _)| then > at) {
+                    Point::open("last_request", seen, read)
+                } else {
+                    Point::good("last_request", seen)
+                }
             }
             (None, Some(refused)) => Point::open("last_request", refused, read),
             (None, None) => Point::open(
@@ -176,19 +179,25 @@ impl Connectors {
         let (ours, others): (Vec<_>, Vec<_>) = numbers.iter().partition(is_ours);
         let is_flow = |number: &&&Number| number.voice_url.contains("://webhooks.twilio.com/");
         let flows = others.iter().filter(is_flow).count();
-        let seen = format!(
-            "{} of {} use {}; {flows} go to a Studio flow",
-            ours.len(),
-            numbers.len(),
-            urls.join(" or ")
-        );
+        if numbers.is_empty() {
+            return none("the account has no phone numbers");
+        }
         let more = ours.len().saturating_sub(MAX_TOLD);
+        let seen = format!(
+            "of {} numbers {flows} go to a Studio flow, and {} to this connector by themselves",
+            numbers.len(),
+            ours.len(),
+        );
         let mut points = vec![match (ours.is_empty(), flows) {
             (false, _) => Point::good("numbers", seen),
             (true, 0) => {
-                Point::bad("numbers", seen, "Send the number to a Studio flow that asks Baton")
+                Point::open("numbers", seen, "Send a number to a Studio flow that asks Baton")
             }
-            (true, _) => Point::open("numbers", seen, "See that the flow asks Baton"),
+            (true, _) => Point::open(
+                "numbers",
+                seen,
+                "Baton cannot see into a flow: see that it asks the URL below",
+            ),
         }];
         points.extend(ours.into_iter().take(MAX_TOLD).map(number));
         if more > 0 {
@@ -203,14 +212,15 @@ fn link(connector: &Connector) -> Point {
         let since = Timestamp::from_micros(link.linked_at);
         format!("{} is linked, confirmed {since}", link.account_sid)
     });
+    let again = format!("baton connector link {} --account-sid AC…", connector.id);
     let pending = connector.pending.as_ref().map(|Pending { link, state, .. }| match state {
         State::Unverified(why) => (
             format!("{} waits for Twilio to confirm it ({why})", link.account_sid),
-            "Nothing that it signs is verified till then. Twilio is asked again by itself; see that this machine reaches it",
+            "Nothing that it signs is verified till then. Twilio is asked again by itself (BATON_TWILIO_API_URL says where)".to_owned(),
         ),
         State::Refused(says) => (
             format!("{} was refused: {says}", link.account_sid),
-            "Correct what was refused, and link again: baton connector link",
+            format!("Correct what was refused, and link again: {again}"),
         ),
     });
     match (linked, pending) {
@@ -219,11 +229,9 @@ fn link(connector: &Connector) -> Point {
             Point::bad("link", format!("{linked}; {seen}"), to_do)
         }
         (None, Some((seen, to_do))) => Point::bad("link", seen, to_do),
-        (None, None) => Point::bad(
-            "link",
-            "no Twilio account is linked",
-            format!("Link one: baton connector link {} --account-sid AC…", connector.id),
-        ),
+        (None, None) => {
+            Point::bad("link", "no Twilio account is linked", format!("Link one: {again}"))
+        }
     }
 }
 
@@ -235,7 +243,7 @@ fn agent(connector: &Connector) -> Point {
         (Mode::Stream, None, _) => Point::open(
             "agent",
             "routing.mode is stream, and routing.agent_url is not set",
-            "Set it: {\"routing\":{\"agent_url\":\"wss://…\"}}. Where calls reach the agent by another way, leave it",
+            "Where calls are to reach the agent by Baton, set it: baton connector patch conn_… --agent-url wss://…",
         ),
         (Mode::Sip, _, None) => Point::bad(
             "agent",
