@@ -145,7 +145,7 @@ impl From<ConnectorError> for ApiError {
             ),
             ConnectorError::LinkedBefore => Self::new(
                 Code::LinkedBefore,
-                "This connector was linked before, to another account or with other secrets. To change that needs a key with connector:manage, and connector_id in the body",
+                "This connector was linked before, or a link of it waits for Twilio. The token makes the first link alone; to change it needs a key with connector:manage, and connector_id in the body: baton connector link conn_… without --token-file",
             ),
             ConnectorError::UnderWay => Self::new(
                 Code::Overloaded,
