@@ -66,19 +66,19 @@ impl Linked {
     }
 
     /// What is done with connectors.
-    pub(super) fn use_cases(self, settings: &Settings) -> Result<Connectors, StartError> {
-        Ok(Connectors::new(Parts {
+    pub(super) fn use_cases(self, settings: &Settings) -> Connectors {
+        Connectors::new(Parts {
             // Names are looked up when one is given, and never else.
             names: Arc::new(Records::new(self.store.clone(), 0, LookUps::default())),
             records: self.stored,
             tokens: self.tokens,
             twilio: self.twilio,
-            rest: Rest::new(&settings.twilio.api_url)?,
+            rest: Rest::new(&settings.twilio.api_url),
             clock: self.store.clock,
             reached: Reached {
                 is_set: !settings.twilio.public_urls.is_empty(),
                 is_local: settings.twilio.is_local,
             },
-        }))
+        })
     }
 }

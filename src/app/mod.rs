@@ -72,7 +72,6 @@ use crate::store::watch::Watchers;
 use crate::telemetry::logging::Seldom;
 use crate::telemetry::logging::Sink;
 use crate::telemetry::metrics::Metrics;
-use crate::twilio::rest::RestError;
 
 use secrecy::ExposeSecret;
 
@@ -108,11 +107,6 @@ pub enum StartError {
     /// Its signing keys are none.
     #[error("BATON_SIGNING_KEYS: {0}")]
     SigningKeys(#[source] BadSigningKey),
-    /// There is no client to ask Twilio with.
-    #[error(
-        "cannot make a client for Twilio's REST API: {0}. Are there CA certificates on this system?"
-    )]
-    Rest(#[from] RestError),
     /// The store does not open.
     #[error("cannot open the store: {0}")]
     Store(#[from] StoreError),
@@ -186,7 +180,7 @@ impl App {
             rates: Arc::clone(&rates),
         };
         let stored = Arc::clone(&linked.stored);
-        let connectors = linked.use_cases(&settings)?;
+        let connectors = linked.use_cases(&settings);
         let handoffs = handoffs(&settings, store, stored, &metrics, rates);
         if settings.twilio.verifies() && settings.twilio.public_urls.is_empty() {
             let url = edge.twilio.public_url();
