@@ -16,6 +16,7 @@ use crate::service::connectors::Parts;
 use crate::service::connectors::Reached;
 use crate::store::connector::StoredConnector;
 use crate::store::instance::Instance;
+use crate::store::record::StoredKey;
 use crate::store::records::Records;
 use crate::store::records::Store;
 use crate::telemetry::metrics::LookUps;
@@ -66,11 +67,16 @@ impl Linked {
     }
 
     /// What is done with connectors.
-    pub(super) fn use_cases(self, settings: &Settings) -> Connectors {
+    pub(super) fn use_cases(
+        self,
+        settings: &Settings,
+        keys: Arc<Records<StoredKey>>,
+    ) -> Connectors {
         Connectors::new(Parts {
             // Names are looked up when one is given, and never else.
             names: Arc::new(Records::new(self.store.clone(), 0, LookUps::default())),
             records: self.stored,
+            keys,
             tokens: self.tokens,
             twilio: self.twilio,
             rest: Rest::new(&settings.twilio.api_url),

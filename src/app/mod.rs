@@ -180,7 +180,7 @@ impl App {
             rates: Arc::clone(&rates),
         };
         let stored = Arc::clone(&linked.stored);
-        let connectors = linked.use_cases(&settings);
+        let connectors = linked.use_cases(&settings, Arc::clone(&keys));
         let handoffs = handoffs(&settings, store, stored, &metrics, rates);
         if settings.twilio.verifies() && settings.twilio.public_urls.is_empty() {
             let url = edge.twilio.public_url();

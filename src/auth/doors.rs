@@ -23,6 +23,7 @@ use crate::domain::principal::Projects;
 use crate::domain::principal::Reach;
 use crate::domain::principal::ReadDefaults;
 use crate::domain::principal::Scope;
+use crate::store::connector::Signer;
 use crate::store::connector::StoredConnector;
 use crate::store::kv::StoreError;
 use crate::store::names;
@@ -122,10 +123,13 @@ impl Doors {
             (Credential::ConnectorToken(token), Some(found)) => {
                 found.record.live_token(token, now).is_some()
             }
-            (Credential::LinkedSignature, Some(found)) => {
-                found.signers(now).any(|signer| signer.secrets.sid().as_str() == principal.name)
+            (Credential::LinkedSignature { since, of_call }, Some(found)) => {
+                let is_its = |signer: &Signer| {
+                    signer.since == *since && (signer.until.is_none() || *of_call)
+                };
+                found.signers(now).any(is_its)
             }
-            (Credential::ConnectorToken(_) | Credential::LinkedSignature, None) => false,
+            (Credential::ConnectorToken(_) | Credential::LinkedSignature { .. }, None) => false,
         })
     }
 }

@@ -123,7 +123,12 @@ pub enum Credential {
     /// the secret ends with the process.
     TwilioSignature,
     /// The same by a linked account's; the link may be removed, and the connector deleted.
-    LinkedSignature,
+    LinkedSignature {
+        /// Since when the account is linked, in microseconds since the epoch: which link it was.
+        since: u64,
+        /// It asks for a call by its SID, as a link that was removed still may.
+        of_call: bool,
+    },
     /// A Connector Token; it may be replaced, and its connector deleted.
     ConnectorToken(TokenId),
     /// A call token; its connector may be deleted.
@@ -217,7 +222,7 @@ impl Principal {
             Credential::ConnectorToken(token) => Some(token),
             Credential::Key
             | Credential::TwilioSignature
-            | Credential::LinkedSignature
+            | Credential::LinkedSignature { .. }
             | Credential::CallToken => None,
         }
     }

@@ -136,6 +136,8 @@ codes! {
     HeldByOtherEnvironment = "HELD_BY_OTHER_ENVIRONMENT", CONFLICT, "Conflict";
     /// The name of another connector.
     ConnectorExists = "CONNECTOR_EXISTS", CONFLICT, "Conflict";
+    /// A connector was linked or unlinked otherwise meanwhile.
+    LinkChanged = "LINK_CHANGED", CONFLICT, "Conflict";
     /// Nobody said where Twilio reaches this server.
     PublicUrlMissing = "PUBLIC_URL_MISSING", CONFLICT, "Conflict";
     /// An alias that another handoff answers to.

@@ -15,6 +15,7 @@ use crate::auth::api_key::KeyRefused;
 use crate::auth::doors::Doors;
 use crate::auth::doors::Refused;
 use crate::auth::doors::is_token;
+use crate::domain::clock::Timestamp;
 use crate::domain::principal::Credential;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
@@ -226,13 +227,20 @@ fn token_as_key() -> ApiError {
     )
 }
 
-/// A credential that was good when the request began, and is no more.
-pub fn ended(credential: &Credential) -> ApiError {
-    let refused = match credential {
-        Credential::ConnectorToken(_) | Credential::CallToken => unknown_token(),
-        Credential::Key | Credential::TwilioSignature | Credential::LinkedSignature => {
-            unknown_key()
+/// A credential that was good when the request began, and is no more at `now`.
+pub fn ended(principal: &Principal, now: Timestamp) -> ApiError {
+    let is_over = principal.expires_at.is_some_and(|end| end <= now);
+    let refused = match (&principal.credential, is_over) {
+        (Credential::ConnectorToken(_) | Credential::CallToken, true) => {
+            Refused::TokenExpired.into()
         }
+        (Credential::ConnectorToken(_) | Credential::CallToken, false) => unknown_token(),
+        (Credential::Key, true) => KeyRefused::Expired.into(),
+        (Credential::Key, false) => unknown_key(),
+        (Credential::TwilioSignature | Credential::LinkedSignature { .. }, _) => ApiError::new(
+            Code::InvalidSignature,
+            "What signed this was unlinked, or its connector deleted, while it waited",
+        ),
     };
     refused.with(header::WWW_AUTHENTICATE, "Bearer")
 }

@@ -173,7 +173,7 @@ pub(super) async fn find(
     };
     let found = handoffs.read(&caller.0, ask, patience, enter).await;
     if state.waiting_since.get().is_some() && !edge.doors.is_good(&caller.0).await? {
-        return Err(gate::ended(&caller.0.credential));
+        return Err(gate::ended(&caller.0, edge.clock.now()));
     }
     match found {
         Ok(read) => Ok(Ok(read)),

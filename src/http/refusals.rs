@@ -126,14 +126,7 @@ impl From<ConnectorError> for ApiError {
                     "Connector {id} has this name in this environment of the project. Choose another name, or change that one: PATCH /api/v1/connector/{id}; a new token for it: POST /api/v1/connector/{id}/token"
                 ),
             ),
-            ConnectorError::BadSettings(bad) => {
-                // What serde says is no sentence.
-                let is_sentence = ["must", "is", "has", "names", "takes", "exposes"]
-                    .iter()
-                    .any(|word| bad.why.split(' ').next() == Some(word));
-                let lead = if is_sentence { "" } else { "is wrong: " };
-                invalid_at(&bad.pointer, format!("{lead}{}", bad.why))
-            }
+            ConnectorError::BadSettings(bad) => invalid_at(&bad.pointer, bad.why),
             ConnectorError::UnusableLink(why) => {
                 Self::new(Code::InvalidParameter, format!("This link would be of no use: {why}"))
             }
@@ -149,7 +142,11 @@ impl From<ConnectorError> for ApiError {
             ),
             ConnectorError::UnderWay => Self::new(
                 Code::Overloaded,
-                "Twilio is being asked about this connector at this moment, by another link or verify. Try again",
+                "Twilio is being asked about this connector, or several others of its account, at this moment. Try again",
+            ),
+            ConnectorError::LinkChanged => Self::new(
+                Code::LinkChanged,
+                "The connector was linked or unlinked otherwise while Twilio was asked; nothing of this was kept. Look at it, and link again if that is still what is meant",
             ),
             ConnectorError::NoLink => {
                 Self::new(Code::LinkNotFound, "No Twilio account is linked to this connector")
@@ -211,7 +208,7 @@ impl From<TooFast> for ApiError {
             ),
             TooFast::Misses(wait) => (
                 Code::TooManyMisses,
-                "This key has asked for too many different ids that are not there (BATON_RATE_MISSES). Check which id it sends, and come back after Retry-After",
+                "This credential has asked for too many different ids that are not there (BATON_RATE_MISSES). Check which id it sends, and come back after Retry-After",
                 wait,
             ),
         };

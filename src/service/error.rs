@@ -129,9 +129,12 @@ pub enum ConnectorError {
     /// A link that a token may not make: there was another before.
     #[error("the connector was linked before")]
     LinkedBefore,
-    /// Twilio is being asked about this connector already.
-    #[error("Twilio is being asked about this connector already")]
+    /// Twilio is being asked about it, or about too many others of its account.
+    #[error("Twilio is being asked already")]
     UnderWay,
+    /// It was linked or unlinked otherwise while Twilio was asked.
+    #[error("the link was changed meanwhile")]
+    LinkChanged,
     /// There is no link.
     #[error("there is no link")]
     NoLink,

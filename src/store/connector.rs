@@ -35,6 +35,8 @@ pub struct StoredConnector {
 pub struct Signer {
     /// Its secrets.
     pub secrets: AccountSecrets,
+    /// Since when it is linked, in microseconds since the epoch.
+    pub since: u64,
     /// Of a link that was removed: until when, in microseconds since the epoch.
     pub until: Option<u64>,
 }
@@ -53,7 +55,7 @@ impl StoredConnector {
             for key in &given.shared_keys {
                 secrets.add_shared_key(&key.id, key.algorithm, key.secret.expose());
             }
-            Signer { secrets, until }
+            Signer { secrets, since: link.linked_at, until }
         };
         let linked = record.link.iter().map(|link| signer(link, None));
         let former = record.former.iter();

@@ -86,7 +86,7 @@ async fn what_cannot_be_is_refused_by_its_place_and_nothing_is_made() {
         (
             "/extra_info/telephony/asr_lang_code",
             json!("en_GB"),
-            "/extra_info is wrong at telephony.asr_lang_code",
+            "/extra_info is wrong: telephony.asr_lang_code must be",
         ),
         ("/routing", json!({"mode": "fax"}), "/routing/mode"),
         ("/routing", json!({"agent_url": "https://a"}), "/routing/agent_url"),
@@ -372,7 +372,20 @@ async fn a_secret_is_not_quoted_and_not_sent_elsewhere() {
         let body = json!({ "routing": routing }).to_string();
         admin.patch(&format!("{PATH}/{id}"), body).await
     };
+    for (place, value) in [
+        ("fallback", json!("hunter2")),
+        ("destinations", json!({"a": "hunter2"})),
+        ("handoff_api", json!({"state_keys": "hunter2"})),
+        ("studio", json!({"expose": "hunter2"})),
+        ("flex", json!("hunter2")),
+        ("extra_info", json!({"telephony": "hunter2"})),
+    ] {
+        let body = json!({ place: value }).to_string();
+        let told = admin.patch(&format!("{PATH}/{id}"), body).await;
+        assert!(!told.refused(400, "INVALID_PARAMETER").contains("hunter2"), "{}", told.text());
+    }
     for misplaced in [
+        json!({"mode": "hunter2"}),
         json!("hunter2"),
         json!({"sip": "hunter2"}),
         json!({"sip": {"uri": "sip:a@b", "headers": "hunter2"}}),

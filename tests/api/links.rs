@@ -330,6 +330,7 @@ async fn a_second_or_a_changed_link_needs_more_than_the_token() {
     centre.link(&other).await.refused(403, "LINKED_BEFORE");
     centre.agent().delete(&unlink).await.refused(403, "MISSING_SCOPE");
     centre.server.admin().delete(&unlink).await.refused(404, "LINK_NOT_FOUND");
+    centre.server.admin().delete(&format!("{unlink}&at_once=true")).await.ok_text(204);
 }
 
 #[tokio::test]
@@ -557,21 +558,43 @@ async fn what_ends_while_twilio_is_asked_links_nothing() {
     let revoked = while_twilio_thinks(&centre, key.post(&link, &named), revoke).await;
     revoked.refused(401, "INVALID_KEY");
     centre.read(TOKEN).await.refused(401, "INVALID_SIGNATURE");
-    // One question at a time for each connector.
-    let again = async || {
-        centre.relink(by_token()).await.refused(503, "OVERLOADED");
-        let verify = format!("{PATH}/{}/verify", centre.id);
-        admin.get(&verify).await.refused(503, "OVERLOADED");
-    };
-    while_twilio_thinks(&centre, centre.relink(by_token()), again).await.ok(200);
+    centre.relink(by_token()).await.ok(200);
     // Unlinked at once, because its secrets are in wrong hands.
     let at_once = async || {
         let unlink = format!("{link}?connector_id={}&at_once=true", centre.id);
         admin.delete(&unlink).await.ok_text(204);
     };
     let unlinked = while_twilio_thinks(&centre, centre.relink(by_token()), at_once).await;
-    unlinked.refused(503, "OVERLOADED");
+    unlinked.refused(409, "LINK_CHANGED");
     centre.read(TOKEN).await.refused(401, "INVALID_SIGNATURE");
+    // The same where nothing was linked before.
+    let unlinked = while_twilio_thinks(&centre, centre.relink(by_token()), at_once).await;
+    unlinked.refused(409, "LINK_CHANGED");
+    assert_eq!(centre.shown().await["link"], Value::Null);
+}
+
+#[tokio::test]
+async fn one_token_asks_twilio_one_thing_at_a_time_and_keeps_no_manager_from_it() {
+    let centre = Centre::open().await;
+    let verify = format!("{PATH}/{}/verify", centre.id);
+    let again = async || {
+        centre.link(&by_token()).await.refused(503, "OVERLOADED");
+        centre.twilio.mood(Mood::Answers);
+        centre.relink(by_token()).await.ok(200);
+    };
+    let wanted = by_token();
+    let first = while_twilio_thinks(&centre, centre.link(&wanted), again).await;
+    // The manager's landed meanwhile.
+    first.refused(409, "LINK_CHANGED");
+    let again = async || {
+        centre.agent().get(&verify).await.refused(503, "OVERLOADED");
+        centre.server.admin().get(&verify).await.ok(200);
+    };
+    let agent = centre.agent();
+    while_twilio_thinks(&centre, agent.get(&verify), again).await.ok(200);
+    // Whoever goes away gives back the turn.
+    centre.twilio.mood(Mood::Answers);
+    agent.get(&verify).await.ok(200);
 }
 
 #[tokio::test]
@@ -590,6 +613,32 @@ async fn a_link_that_waits_ends_with_the_token_that_asked_for_it_and_after_a_day
     let why = centre.until(refused).await["pending_link"]["why"].clone();
     assert!(why.as_str().unwrap().contains("token"), "{why}");
     centre.read(TOKEN).await.refused(401, "INVALID_SIGNATURE");
+    // While Twilio was asked; and by a key.
+    let (id, token) = made(&admin, &reference("b", "live")).await;
+    let path = format!("{PATH}/{id}");
+    let (link, unverified) = (format!("{PATH}/link"), json!({"grace_seconds": 0}));
+    centre.twilio.mood(Mood::Status(500));
+    bearer(&centre.server, &token).post(&link, &by_token()).await.ok(202);
+    let asked = centre.twilio.requests().len();
+    centre.twilio.mood(Mood::Slow(Duration::from_millis(1500)));
+    until(async || centre.twilio.requests().len() > asked).await;
+    admin.post(&format!("{path}/token"), &unverified).await.ok(201);
+    let is_refused = async || {
+        let shown = admin.get(&path).await.ok(200);
+        assert_eq!(shown["link"], Value::Null);
+        shown["pending_link"]["state"] == "refused"
+    };
+    until(is_refused).await;
+    let scopes = ["connector:manage", "handoff:read", "handoff:write"];
+    let key =
+        admin.post("/v1/keys", &json!({"account_id": "acme", "scopes": scopes})).await.ok(201);
+    let mut named = by_token();
+    named["connector_id"] = json!(id);
+    centre.twilio.mood(Mood::Status(500));
+    centre.server.client(key["key"].as_str().unwrap()).post(&link, &named).await.ok(202);
+    admin.delete(&format!("/v1/keys?id={}", key["key_id"].as_str().unwrap())).await.ok_text(204);
+    centre.twilio.mood(Mood::Answers);
+    until(is_refused).await;
     centre.twilio.mood(Mood::Status(500));
     centre.relink(by_token()).await.ok(202);
     centre.server.clock.advance(Duration::from_secs(24 * 3600));
@@ -619,6 +668,20 @@ async fn whose_link_was_removed_long_ago_is_remembered() {
 async fn a_flow_that_waits_is_told_nothing_once_its_link_is_gone() {
     let centre = Centre::open().await;
     centre.link(&by_token()).await.ok(200);
+    // Not by a shared id, once the link was removed; but a call goes on.
+    for (asked, status) in [("shared_id=s1", 401), ("id=CAdddddddddddddddddddddddddddddddd", 200)] {
+        let target = centre.studio(asked).replace("wait=0", "wait=5");
+        let nobody = centre.server.nobody();
+        let (read, ()) = tokio::join!(get(&nobody, TOKEN, &target), async {
+            centre.server.until_one_waits().await;
+            let unlink = format!("{PATH}/link?connector_id={}", centre.id);
+            centre.server.admin().delete(&unlink).await.ok_text(204);
+            let put = format!("/v1/handoff_state?{asked}");
+            centre.agent().put(&put, r#"{"data":{}}"#).await.ok(201);
+        });
+        assert_eq!(read.status, status, "{}", read.text());
+        centre.relink(by_token()).await.ok(200);
+    }
     let other = "CAeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee";
     let target = centre.studio(&format!("id={other}")).replace("wait=0", "wait=5");
     let nobody = centre.server.nobody();
@@ -665,6 +728,12 @@ async fn whoever_has_linked_an_account_cannot_guess_shared_ids() {
         told
     };
     assert_eq!(guesses().await, [200, 200, 200, 200, 200, 429, 429, 429]);
+    // Calls are still read; and another who has linked the same account is not held back at all.
+    assert_eq!(ask(format!("id=CA{:032x}", 1)).await, 200);
+    let (other, token) = made(&server.admin(), &reference("b", "live")).await;
+    bearer(&server, &token).post(&format!("{PATH}/link"), &by_token()).await.ok(200);
+    let target = format!("/twilio/studio/handoff/{other}?wait=0&shared_id=s1");
+    assert_eq!(get(&nobody, TOKEN, &target).await.status, 200);
 }
 
 #[tokio::test]

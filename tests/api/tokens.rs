@@ -364,7 +364,7 @@ async fn a_token_that_dies_while_its_reader_waits_tells_nothing() {
     meanwhile(&server, &token, rotate).await.refused(401, "INVALID_TOKEN");
     let brief = call_token(&server, &id, SID, Duration::from_secs(60));
     let over = async || server.clock.advance(Duration::from_secs(60));
-    meanwhile(&server, &brief, over).await.refused(401, "INVALID_TOKEN");
+    meanwhile(&server, &brief, over).await.refused(401, "TOKEN_EXPIRED");
     let call = call_token(&server, &id, SID, Duration::from_secs(60));
     let delete = async || {
         admin.delete(&format!("{PATH}/{id}")).await.ok_text(204);

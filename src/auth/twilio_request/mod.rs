@@ -28,6 +28,7 @@ use crate::domain::principal::Reach;
 use crate::domain::principal::ReadDefaults;
 use crate::domain::principal::Scope;
 use crate::domain::public_url::PublicUrl;
+use crate::store::connector::Signer;
 use crate::store::connector::StoredConnector;
 use crate::twilio::form::Pairs;
 use crate::twilio::form::Unclear;
@@ -187,22 +188,18 @@ impl TwilioDoor {
         let is_its = |(own, _): &&Claimed<'_>| {
             own.of(scheme).iter().any(|secret| secret.label() == matched.secret)
         };
-        let (own, is_former) = accounts.iter().find(is_its).ok_or(Mismatch::NoneMatched)?;
-        if *is_former && !presented.asks_for_a_call() {
+        let (own, signer) = accounts.iter().find(is_its).ok_or(Mismatch::NoneMatched)?;
+        let of_call = presented.asks_for_a_call();
+        if signer.is_some_and(|signer| signer.until.is_some()) && !of_call {
             return Err(Refused::Removed);
         }
-        let credential = if self.is_of_settings(own) {
-            Credential::TwilioSignature
-        } else {
-            Credential::LinkedSignature
+        let credential = match signer {
+            None => Credential::TwilioSignature,
+            Some(signer) => Credential::LinkedSignature { since: signer.since, of_call },
         };
         let principal = Arc::new(signed_by(own.sid(), credential, presented.connector));
         let by_previous = own.is_previous(&matched.secret);
         Ok(Admitted { principal, matched, by_previous })
-    }
-
-    fn is_of_settings(&self, secrets: &AccountSecrets) -> bool {
-        self.accounts.get(secrets.sid()).is_some_and(|own| std::ptr::eq(own, secrets))
     }
 
     /// Why a request was refused, at length. Hashes two or three times as much as the refusal may.
@@ -241,8 +238,8 @@ impl TwilioDoor {
         let named = named.map(|sid| sid.parse::<AccountSid>().map_err(|_none| sid));
         let now = self.clock.now();
         let linked = presented.connector.into_iter().flat_map(|connector| connector.signers(now));
-        let linked = linked.map(|signer| (&signer.secrets, signer.until.is_some()));
-        let known = self.accounts.values().map(|secrets| (secrets, false)).chain(linked);
+        let linked = linked.map(|signer| (&signer.secrets, Some(signer)));
+        let known = self.accounts.values().map(|secrets| (secrets, None)).chain(linked);
         match named {
             None if presented.needs_account => Err(Refused::NoAccount),
             None => Ok(known.collect()),
@@ -263,8 +260,8 @@ impl TwilioDoor {
     }
 }
 
-/// An account that may have signed, and whether by a link that was removed.
-type Claimed<'a> = (&'a AccountSecrets, bool);
+/// An account that may have signed, and by which link; none is by a secret from the settings.
+type Claimed<'a> = (&'a AccountSecrets, Option<&'a Signer>);
 
 /// Who it is that an account's secret proves: through a connector, that one's project and environment;
 /// else what is nobody's in particular.
@@ -284,9 +281,16 @@ fn signed_by(
             (connector.account.clone(), connector.project.clone(), Some(acting))
         }
     };
+    // What one tenant asks for by an account is not counted against another who has linked it too.
+    let name = match (&credential, connector) {
+        (Credential::LinkedSignature { .. }, Some(connector)) => {
+            format!("{}:{sid}", connector.record.id)
+        }
+        _ => sid.to_string(),
+    };
     Principal {
         credential,
-        name: sid.to_string(),
+        name,
         reach: Reach::Account(account),
         projects: Projects::Only(vec![project]),
         scopes: vec![Scope::HandoffRead],

@@ -83,7 +83,7 @@ pub(super) fn linked(linked: &Value) -> String {
             "Not confirmed yet: {pending}\nTwilio is asked again by itself. Till then {link} signs for {id} as before."
         ),
         (None, Some(pending)) => format!(
-            "Not confirmed yet: {pending}\nTwilio is asked again by itself. Till then no signature opens {id}."
+            "Not confirmed yet: {pending}\nTwilio is asked again by itself. Till then it is linked to no account."
         ),
         (None, None) => format!("{id} is linked to no account"),
     };

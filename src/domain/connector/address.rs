@@ -21,6 +21,20 @@ impl Unfit {
     }
 }
 
+/// What serde says of a value, in plain words and without the value: it may be a secret that stands where
+/// it does not belong. Our own sentences stay as they are.
+pub(super) fn plain(why: &str) -> String {
+    let is_serdes = ["invalid", "unknown", "expected"].iter().any(|word| why.starts_with(word));
+    match why.split_once(", expected ") {
+        _ if !is_serdes => why.to_owned(),
+        Some((before, known)) if before.starts_with("unknown field") => {
+            format!("has a member that is not known; known are {known}")
+        }
+        Some((_, expected)) => format!("must be {expected}"),
+        None => "is not what it should be".to_owned(),
+    }
+}
+
 macro_rules! texts {
     ($($(#[$attribute:meta])+ $name:ident: $why:literal, $fits:expr;)+) => {$(
         $(#[$attribute])+
@@ -98,6 +112,22 @@ texts! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_serde_says_is_told_without_the_value() {
+        for (said, told) in [
+            (r#"invalid type: string "hunter2", expected a map"#, "must be a map"),
+            ("unknown variant `hunter2`, expected `a` or `b`", "must be `a` or `b`"),
+            (
+                "unknown field `hunter2`, expected `a`",
+                "has a member that is not known; known are `a`",
+            ),
+            ("invalid value: hunter2", "is not what it should be"),
+            ("must be wss://…", "must be wss://…"),
+        ] {
+            assert_eq!(plain(said), told);
+        }
+    }
 
     #[test]
     fn addresses_are_what_twilio_takes() {

@@ -9,6 +9,8 @@ use serde::Serializer;
 use serde::de::Error;
 use serde_json::value::RawValue;
 
+use crate::domain::connector::address::plain;
+
 /// Longest `extra_info`, in bytes.
 pub const MAX_EXTRA_INFO_BYTES: usize = 16_384;
 
@@ -96,7 +98,11 @@ impl<'de> Deserialize<'de> for ExtraInfo {
         }
         let mut reader = serde_json::Deserializer::from_str(text);
         let read: Read = serde_path_to_error::deserialize(&mut reader).map_err(|why| {
-            D::Error::custom(format!("is wrong at {}: {}", why.path(), why.inner()))
+            D::Error::custom(format!(
+                "is wrong: {} {}",
+                why.path(),
+                plain(&why.inner().to_string())
+            ))
         })?;
         Ok(Self { text: text.to_owned(), telephony: read.telephony })
     }

@@ -82,6 +82,9 @@ pub struct Pending {
     /// The Connector Token that asked for it, if one did: it must still work when Twilio confirms it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by_token: Option<TokenId>,
+    /// The key that did, by its id; it must still work too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_key: Option<String>,
 }
 
 /// What is known of a link that Twilio has not confirmed.

@@ -153,6 +153,9 @@ pub struct Connector {
     /// What shall take its place once Twilio confirms it; it verifies nothing till then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
+    /// How often all that was linked was ended at once: what is asked of Twilio meanwhile is cut off too.
+    #[serde(default)]
+    pub cut_offs: u32,
     /// Links that were removed, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former: Vec<Former>,

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use crate::domain::connector::address::Unfit;
 use crate::domain::connector::address::WorkflowSid;
+use crate::domain::connector::address::plain;
 use crate::domain::connector::destination::Destination;
 use crate::domain::connector::destination::Fallback;
 use crate::domain::connector::exposed::HandoffApi;
@@ -93,21 +94,12 @@ impl Settings {
             let why = error.inner().to_string();
             // Without the position: it is one in a text that the caller may not have sent.
             let why = why.split(" at line ").next().unwrap_or_default();
-            // What serde says may quote the value, and there are secrets in here.
-            let is_quoting = ["invalid", "unknown", "expected"].iter().any(|w| why.starts_with(w));
-            let is_near = pointer == "/routing" || pointer.starts_with("/routing/sip");
-            let is_secret = is_near && is_quoting;
-            let why = if is_secret {
-                "is not as it should be: {\"uri\",\"headers\":{\"X-…\":\"…\"}}"
-            } else {
-                why
-            };
             match why.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
                 Some(name) => BadSettings {
                     pointer: format!("{pointer}/{name}"),
                     why: "is missing".to_owned(),
                 },
-                None => BadSettings { pointer, why: why.to_owned() },
+                None => BadSettings { pointer, why: plain(why) },
             }
         })
     }

@@ -23,6 +23,7 @@ use crate::http::connectors::shown::whole;
 use crate::http::edge;
 use crate::http::edge::Edge;
 use crate::http::error::ApiError;
+use crate::http::error::Code;
 use crate::http::extract::Caller;
 use crate::http::extract::Params;
 use crate::http::extract::invalid;
@@ -63,7 +64,7 @@ pub(in crate::http) async fn link(
     let edge = request.app_data::<Data<Edge>>().ok_or_else(edge::misassembled)?;
     // It may have been revoked, or replaced, while Twilio was asked.
     if !edge.doors.is_good(&caller.0).await? {
-        return Err(gate::ended(&caller.0.credential));
+        return Err(gate::ended(&caller.0, edge.clock.now()));
     }
     let linked = connectors.keep_link(&caller.0, asked).await?;
     let status = if linked.is_verified { StatusCode::OK } else { StatusCode::ACCEPTED };
@@ -75,10 +76,16 @@ pub(in crate::http) async fn link(
 pub(super) fn asking(request: &HttpRequest, limit: Duration) -> Result<Permit, ApiError> {
     let parts = request.app_data::<Data<Edge>>().zip(RequestState::of(request));
     let (edge, state) = parts.ok_or_else(edge::misassembled)?;
-    let permit = edge.load.asking.enter().ok_or_else(edge::overloaded)?;
+    let permit = edge.load.asking.enter().ok_or_else(too_many_ask)?;
     state.permit.take();
     state.wait_for(Stage::Work, limit);
     Ok(permit)
+}
+
+fn too_many_ask() -> ApiError {
+    let message =
+        "As many links and verifications as may be are asking Twilio at this moment. Try again";
+    ApiError::new(Code::Overloaded, message)
 }
 
 /// `DELETE`: removes the link; what calls of before ask for is verified for a day, unless `at_once`.

@@ -30,8 +30,10 @@ impl Connectors {
     ) -> Result<Arc<StoredConnector>, ServiceError> {
         require(who, Scope::ConnectorManage, None)?;
         self.reached_by(who, id).await?;
+        let given: serde_json::Value = serde_json::from_str(patch).unwrap_or_default();
         // Before it is read: another rename may be under way.
-        let _naming = self.naming.lock().await;
+        let names_it = given.get("name").is_some();
+        let _naming = if names_it { Some(self.naming.lock().await) } else { None };
         let there = self.records.load(&names::connector(id)).await?.live();
         let before = there.ok_or(ConnectorError::NotFound)?.record.clone();
         let settings = patched(&before.settings, patch)?;

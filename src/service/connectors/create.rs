@@ -57,6 +57,7 @@ impl Connectors {
             tokens: vec![token.clone()],
             link: None,
             pending: None,
+            cut_offs: 0,
             former: Vec::new(),
         };
         let naming = self.naming.lock().await;

@@ -20,7 +20,7 @@ use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
 use crate::service::connectors::Connectors;
 use crate::service::connectors::may_issue;
-use crate::service::connectors::under_way::Turn;
+use crate::service::connectors::under_way::Turns;
 use crate::service::error::ConnectorError;
 use crate::service::error::ServiceError;
 use crate::service::error::TokenLimit;
@@ -32,6 +32,7 @@ use crate::twilio::rest::RestError;
 // Connectors looked at together, of those that wait for Twilio; and asked about at once.
 const PAGE: usize = 100;
 const ASKED_AT_ONCE: usize = 8;
+const ENDED: &str = "the key or the token that asked for it has ended";
 // How long Twilio is asked about one again.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
@@ -56,7 +57,7 @@ pub struct Asked {
     link: Link,
     /// Why Twilio did not answer, if it did not.
     unreached: Option<String>,
-    _turn: Turn,
+    _turns: Turns,
 }
 
 /// What became of it.
@@ -84,7 +85,7 @@ impl Connectors {
         let link = Link { account_sid, secrets, region, linked_at };
         may_link(who, &before.record, &link)?;
         self.check(&link.secrets)?;
-        let turn = self.under_way.begin(&id)?;
+        let turn = self.turn(who, "link", &before.record)?;
         let unreached = match self.ask_twilio(&link).await {
             Ok(()) => None,
             Err(RestError::Unreached(why)) => Some(why),
@@ -92,7 +93,7 @@ impl Connectors {
                 return Err(ConnectorError::RefusedByTwilio(says).into());
             }
         };
-        Ok(Asked { before, link, unreached, _turn: turn })
+        Ok(Asked { before, link, unreached, _turns: turn })
     }
 
     /// Keeps a link that Twilio was asked about, for a caller who was asked meanwhile whether the
@@ -103,20 +104,23 @@ impl Connectors {
         let (id, before) = (&before.record.id, &before.record);
         let now = self.clock.now();
         let by_token = who.connector_token().cloned();
+        let by_key = who.acting.is_none().then(|| who.name.clone());
         let linking = self.change(id, |connector| {
             let is_as_before = connector.link == before.link
                 && connector.pending == before.pending
-                && connector.former == before.former;
+                && connector.former == before.former
+                && connector.cut_offs == before.cut_offs;
             let is_live = |token| connector.live_token(token, now).is_some();
             if !is_as_before || !by_token.as_ref().is_none_or(is_live) {
-                return Err(ServiceError::Contended);
+                return Err(ConnectorError::LinkChanged.into());
             }
             match &unreached {
                 None => connector.adopt(link.clone(), now),
                 Some(why) => {
                     let state = State::Unverified(why.clone());
-                    let by_token = by_token.clone();
-                    connector.pending = Some(Pending { link: link.clone(), state, by_token });
+                    let (by_token, by_key) = (by_token.clone(), by_key.clone());
+                    let link = link.clone();
+                    connector.pending = Some(Pending { link, state, by_token, by_key });
                 }
             }
             Ok(())
@@ -143,13 +147,14 @@ impl Connectors {
         self.reached_by(who, id).await?;
         let now = self.clock.now();
         let unlinked = self.change(id, |connector| {
-            let was_linked = at_once && connector.former.iter().any(|former| former.is_good(now));
-            if connector.link.is_none() && connector.pending.is_none() && !was_linked {
+            // At once, it also ends what Twilio is being asked about at this moment.
+            if connector.link.is_none() && connector.pending.is_none() && !at_once {
                 return Err(ConnectorError::NoLink.into());
             }
             connector.pending = None;
             connector.retire_link(now);
             if at_once {
+                connector.cut_offs = connector.cut_offs.wrapping_add(1);
                 // What is remembered of them is whose they were, and nothing to sign with.
                 for former in &mut connector.former {
                     former.until = 0;
@@ -234,10 +239,13 @@ impl Connectors {
             return Ok(());
         };
         let now = self.clock.now();
-        let is_live = |token| found.record.live_token(token, now).is_some();
+        let is_live = |connector: &Connector| {
+            let token = pending.by_token.as_ref();
+            token.is_none_or(|token| connector.live_token(token, self.clock.now()).is_some())
+        };
         let given_up = Timestamp::from_micros(pending.link.linked_at).plus(PATIENCE);
-        let refused = if !pending.by_token.as_ref().is_none_or(is_live) {
-            Some("the token that asked for it has ended; Twilio was not asked".to_owned())
+        let refused = if !is_live(&found.record) || !self.is_key_good(&pending).await? {
+            Some(ENDED.to_owned())
         } else if given_up <= now {
             Some("not reached for a day; Twilio is not asked any more".to_owned())
         } else {
@@ -253,12 +261,14 @@ impl Connectors {
             if connector.pending.as_ref() != Some(&pending) {
                 return Ok(());
             }
-            match &refused {
+            // It may have ended while Twilio was asked.
+            let ended = (!is_live(connector)).then(|| ENDED.to_owned());
+            match refused.clone().or(ended) {
                 None => {
                     connector.adopt(Link { linked_at: now.micros(), ..pending.link.clone() }, now);
                 }
                 Some(says) => {
-                    let state = State::Refused(says.clone());
+                    let state = State::Refused(says);
                     connector.pending = Some(Pending { state, ..pending.clone() });
                 }
             }
@@ -269,9 +279,19 @@ impl Connectors {
             Err(ServiceError::Connector(ConnectorError::NotFound)) => return Ok(()),
             Err(error) => return Err(error),
         }
-        let (account, is_verified) = (&pending.link.account_sid, refused.is_none());
-        tracing::info!(connector = %id, %account, is_verified, "Twilio was asked about a link again");
+        let account = &pending.link.account_sid;
+        tracing::info!(connector = %id, %account, "a link that waited for Twilio waits no more");
         Ok(())
+    }
+
+    /// Whether the key that asked for a link still works, if one did. (The admin key is no record.)
+    async fn is_key_good(&self, pending: &Pending) -> Result<bool, ServiceError> {
+        let Some(key) = pending.by_key.as_deref().filter(|key| *key != "admin") else {
+            return Ok(true);
+        };
+        let found = self.keys.get(&names::api_key(key)).await?.live();
+        let end = found.map(|found| found.principal.expires_at.unwrap_or(Timestamp::NEVER));
+        Ok(end.is_some_and(|end| end > self.clock.now()))
     }
 }
 

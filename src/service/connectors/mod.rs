@@ -24,6 +24,7 @@ use crate::domain::connector::Token;
 use crate::domain::connector::TokenId;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
+use crate::service::connectors::under_way::Turns;
 use crate::service::connectors::under_way::UnderWay;
 use crate::service::error::ConnectorError;
 use crate::service::error::ServiceError;
@@ -34,6 +35,7 @@ use crate::store::kv::Change;
 use crate::store::kv::Expect;
 use crate::store::names;
 use crate::store::record::Record;
+use crate::store::record::StoredKey;
 use crate::store::records::Records;
 use crate::store::records::Written;
 use crate::twilio::rest::Rest;
@@ -46,18 +48,20 @@ pub use crate::service::connectors::list::Filter;
 pub use crate::service::connectors::list::Page;
 pub use crate::service::connectors::tokens::DEFAULT_GRACE;
 pub use crate::service::connectors::tokens::LONGEST_GRACE;
-pub use crate::service::connectors::under_way::Turn;
 pub use crate::service::connectors::verify::Point;
 pub use crate::service::connectors::verify::Report;
 
 // Each lost race means that somebody else's change landed.
 const RACES: usize = 16;
+// Questions to Twilio at once for one account of Baton's.
+const ASKED_FOR_ACCOUNT: usize = 6;
 
 /// Use cases on connectors.
 #[derive(Debug)]
 pub struct Connectors {
     records: Arc<Records<StoredConnector>>,
     names: Arc<Records<StoredName>>,
+    keys: Arc<Records<StoredKey>>,
     tokens: Arc<ConnectorTokens>,
     twilio: Arc<TwilioDoor>,
     rest: Rest,
@@ -65,7 +69,7 @@ pub struct Connectors {
     reached: Reached,
     // Held while a name is given: of two who ask for one at once, one gets it.
     naming: Mutex<()>,
-    // Connectors that Twilio is being asked about: one question at a time for each.
+    // What Twilio is being asked at this moment.
     under_way: UnderWay,
 }
 
@@ -96,6 +100,8 @@ pub struct Parts {
     pub records: Arc<Records<StoredConnector>>,
     /// Their names.
     pub names: Arc<Records<StoredName>>,
+    /// The keys that may have asked for a link.
+    pub keys: Arc<Records<StoredKey>>,
     /// What makes tokens.
     pub tokens: Arc<ConnectorTokens>,
     /// What checks signatures.
@@ -111,9 +117,9 @@ pub struct Parts {
 impl Connectors {
     /// Use cases over `parts`.
     pub fn new(parts: Parts) -> Self {
-        let Parts { records, names, tokens, twilio, rest, clock, reached } = parts;
+        let Parts { records, names, keys, tokens, twilio, rest, clock, reached } = parts;
         let (naming, under_way) = (Mutex::default(), UnderWay::default());
-        Self { records, names, tokens, twilio, rest, clock, reached, naming, under_way }
+        Self { records, names, keys, tokens, twilio, rest, clock, reached, naming, under_way }
     }
 
     /// The connector of an id, for whoever manages connectors of its project.
@@ -140,6 +146,18 @@ impl Connectors {
             return Err(ConnectorError::NotFound.into());
         }
         Ok(found)
+    }
+
+    /// Leave to ask Twilio `what` about a connector: with a token, one question at a time; for an account,
+    /// a few, however many connectors it has.
+    fn turn(&self, who: &Principal, what: &str, about: &Connector) -> Result<Turns, ServiceError> {
+        let mut turns = Vec::new();
+        if who.acting.is_some() {
+            turns.push(self.under_way.begin(format!("{what} {}", about.id), 1)?);
+        }
+        let of_account = format!("account {}", about.account);
+        turns.push(self.under_way.begin(of_account, ASKED_FOR_ACCOUNT)?);
+        Ok(turns)
     }
 
     /// Changes a connector, over whatever it is by then.

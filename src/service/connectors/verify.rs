@@ -79,7 +79,7 @@ impl Connectors {
         };
         let connector = &stored.record;
         let base = self.twilio.public_url();
-        let _turn = self.under_way.begin(id)?;
+        let _turns = self.turn(who, "verify", connector)?;
         let (public_url, numbers) = tokio::join!(self.public_url(), self.numbers(connector));
         let mut points =
             vec![self.token(connector), link(connector), public_url, self.last_request(id)];

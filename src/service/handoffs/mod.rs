@@ -146,15 +146,7 @@ impl Handoffs {
     /// Counts a miss of somebody who may be guessing. Twilio asks for calls, and nobody guesses a call's
     /// SID; but whoever has linked an account can sign whatever else he likes.
     fn count_miss(&self, who: &Principal, account: &AccountId, by: &By) -> Result<(), TooFast> {
-        let may_guess = match who.credential {
-            Credential::Key | Credential::ConnectorToken(_) | Credential::CallToken => true,
-            Credential::LinkedSignature => match by {
-                By::Id(id) => !id.is_call_sid(),
-                By::SharedId(_) => true,
-            },
-            Credential::TwilioSignature => false,
-        };
-        if may_guess { self.rates.missed(&who.name, (account, by)) } else { Ok(()) }
+        if may_guess(who, by) { self.rates.missed(&who.name, (account, by)) } else { Ok(()) }
     }
 
     /// Waits for one's turn to write a handoff, among those who lost a race for it.
@@ -162,6 +154,21 @@ impl Handoffs {
         let [first, ..] = self.hasher.hash_one((account, id)).to_ne_bytes();
         #[expect(clippy::indexing_slicing, reason = "there are 256 of them")]
         self.turns[usize::from(first)].lock().await
+    }
+}
+
+/// Whether what is asked for may be a guess.
+fn may_guess(who: &Principal, by: &By) -> bool {
+    match (&who.credential, by) {
+        (Credential::TwilioSignature, _) => false,
+        (Credential::LinkedSignature { .. }, By::Id(id)) => !id.is_call_sid(),
+        (
+            Credential::LinkedSignature { .. }
+            | Credential::Key
+            | Credential::ConnectorToken(_)
+            | Credential::CallToken,
+            _,
+        ) => true,
     }
 }
 

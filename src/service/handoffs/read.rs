@@ -19,6 +19,7 @@ use crate::service::error::TokenLimit;
 use crate::service::handoffs::Ask;
 use crate::service::handoffs::By;
 use crate::service::handoffs::Handoffs;
+use crate::service::handoffs::may_guess;
 use crate::service::require;
 use crate::store::l1::Found;
 use crate::store::names;
@@ -107,7 +108,9 @@ impl Handoffs {
     ) -> Result<AccountId, ServiceError> {
         let account = require(who, scope, ask.account.as_ref())?;
         may_ask(who, ask)?;
-        self.rates.may_look(&who.name)?;
+        if may_guess(who, &ask.by) {
+            self.rates.may_look(&who.name)?;
+        }
         Ok(account)
     }
 
