@@ -19,7 +19,7 @@ pub struct Raw {
     /// Where Twilio reaches this server, such as `https://voice.example.com`; several by blanks
     #[arg(long, env = "BATON_PUBLIC_URL")]
     pub public_url: Option<String>,
-    /// Twilio's REST API, where links are confirmed; another one is asked for every region
+    /// Twilio's REST API, where links are confirmed; a host that is not Twilio's own serves all regions
     #[arg(long, env = "BATON_TWILIO_API_URL", default_value = "https://api.twilio.com")]
     pub twilio_api_url: String,
     /// Seconds until Twilio is asked again about links that it has not confirmed

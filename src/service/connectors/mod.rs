@@ -2,6 +2,7 @@
 //! and what is wrong with one that does not work.
 
 mod change;
+mod confirm;
 mod create;
 mod link;
 mod list;
