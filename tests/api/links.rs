@@ -695,6 +695,24 @@ async fn a_flow_that_waits_is_told_nothing_once_its_link_is_gone() {
 }
 
 #[tokio::test]
+async fn a_flow_that_waits_is_told_nothing_once_another_link_to_its_account_took_the_place() {
+    let centre = Centre::open().await;
+    centre.link(&by_token()).await.ok(200);
+    let target = centre.studio("shared_id=s1").replace("wait=0", "wait=5");
+    let nobody = centre.server.nobody();
+    let (read, ()) = tokio::join!(get(&nobody, TOKEN, &target), async {
+        centre.server.until_one_waits().await;
+        let unlink = format!("{PATH}/link?connector_id={}&at_once=true", centre.id);
+        centre.server.admin().delete(&unlink).await.ok_text(204);
+        centre.server.clock.advance(Duration::from_secs(1));
+        centre.relink(json!({ "account_sid": ACCOUNT, "auth_token": SECOND })).await.ok(200);
+        let put = "/v1/handoff_state?shared_id=s1";
+        centre.agent().put(put, r#"{"data":{}}"#).await.ok(201);
+    });
+    read.refused(401, "INVALID_SIGNATURE");
+}
+
+#[tokio::test]
 async fn whoever_has_linked_an_account_cannot_guess_shared_ids() {
     let twilio = PretendTwilio::start();
     twilio.account(ACCOUNT, &[TOKEN]);
