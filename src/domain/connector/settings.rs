@@ -183,13 +183,6 @@ impl TryFrom<Option<String>> for VariantId {
 #[serde(try_from = "BTreeMap<String, Destination>")]
 pub struct Destinations(BTreeMap<String, Destination>);
 
-impl Destinations {
-    /// The destination of a key.
-    pub fn get(&self, key: &str) -> Option<&Destination> {
-        self.0.get(key)
-    }
-}
-
 impl TryFrom<BTreeMap<String, Destination>> for Destinations {
     type Error = Unfit;
 

@@ -29,7 +29,7 @@ pub(in crate::http) async fn verify(
     let report = connectors.verify(&caller.0, &id).await?;
     let faults = report.points.iter().filter(|point| point.ok == Some(false)).count();
     Ok(HttpResponse::Ok().json(json!({
-        "connector_id": report.stored.record.id,
+        "connector_id": id,
         "ok": faults == 0,
         "points": report.points,
         "urls": { "studio": report.studio_url },

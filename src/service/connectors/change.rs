@@ -30,9 +30,8 @@ impl Connectors {
     ) -> Result<Arc<StoredConnector>, ServiceError> {
         require(who, Scope::ConnectorManage, None)?;
         self.reached_by(who, id).await?;
-        let given: serde_json::Value = serde_json::from_str(patch).unwrap_or_default();
         // Before it is read: another rename may be under way.
-        let names_it = given.get("name").is_some();
+        let names_it = object(patch).get("name").is_some();
         let _naming = if names_it { Some(self.naming.lock().await) } else { None };
         let there = self.records.load(&names::connector(id)).await?.live();
         let before = there.ok_or(ConnectorError::NotFound)?.record.clone();
@@ -70,6 +69,11 @@ impl Connectors {
     }
 }
 
+/// What a patch names; its values are not looked at here.
+fn object(patch: &str) -> serde_json::Value {
+    serde_json::from_str(patch).unwrap_or_default()
+}
+
 fn patched(settings: &Settings, patch: &str) -> Result<Settings, ServiceError> {
     let text = serde_json::to_string(settings).map_err(StoreError::failed)?;
     let text = merge(&text, patch).unwrap_or(text);
@@ -78,7 +82,7 @@ fn patched(settings: &Settings, patch: &str) -> Result<Settings, ServiceError> {
     if let (Some(old), Some(new)) = (&settings.routing.sip, &patched.routing.sip)
         && old.uri != new.uri
     {
-        let given: serde_json::Value = serde_json::from_str(patch).unwrap_or_default();
+        let given = object(patch);
         let given = given.pointer("/routing/sip/headers");
         let is_given = |name: &String| given.is_some_and(|given| given.get(name).is_some());
         if !new.headers.keys().all(is_given) {

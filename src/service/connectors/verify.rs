@@ -1,6 +1,5 @@
 //! Finding out what is wrong with a connector: point by point, what was seen and what to do.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -16,7 +15,6 @@ use crate::service::connectors::Connectors;
 use crate::service::error::ConnectorError;
 use crate::service::error::ServiceError;
 use crate::service::error::TokenLimit;
-use crate::store::connector::StoredConnector;
 use crate::telemetry::outbound;
 use crate::twilio::rest::Number;
 use crate::twilio::rest::RestError;
@@ -31,8 +29,6 @@ const MAX_TOLD: usize = 50;
 /// What was found.
 #[derive(Debug)]
 pub struct Report {
-    /// The connector.
-    pub stored: Arc<StoredConnector>,
     /// Point by point.
     pub points: Vec<Point>,
     /// What to paste: where Studio asks for a handoff.
@@ -86,7 +82,7 @@ impl Connectors {
         points.push(agent(connector));
         points.extend(numbers);
         let studio_url = format!("{base}/twilio/studio/handoff/{id}");
-        Ok(Report { stored, points, studio_url })
+        Ok(Report { points, studio_url })
     }
 
     fn token(&self, connector: &Connector) -> Point {
