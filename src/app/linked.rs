@@ -11,9 +11,13 @@ use crate::auth::doors::Doors;
 use crate::auth::twilio_request::TwilioDoor;
 use crate::config::Settings;
 use crate::domain::public_url::PublicUrl;
+use crate::service::calls;
+use crate::service::calls::Calls;
 use crate::service::connectors::Connectors;
 use crate::service::connectors::Parts;
 use crate::service::connectors::Reached;
+use crate::service::handoffs::Handoffs;
+use crate::store::call::StoredCall;
 use crate::store::connector::StoredConnector;
 use crate::store::instance::Instance;
 use crate::store::record::StoredKey;
@@ -25,11 +29,16 @@ use crate::twilio::rest::Rest;
 
 // A connector takes some five kilobytes.
 const L1_BYTES: u64 = 8 << 20;
+// A call takes some three kilobytes while its answer is remembered; what has left memory is read from
+// the store.
+const CALLS_L1_BYTES: u64 = 16 << 20;
+const ANSWERS_L1_BYTES: u64 = 8 << 20;
 
 /// Connectors and the doors they open.
 pub(super) struct Linked {
     pub(super) stored: Arc<Records<StoredConnector>>,
     pub(super) twilio: Arc<TwilioDoor>,
+    pub(super) calls: Arc<Records<StoredCall>>,
     tokens: Arc<ConnectorTokens>,
     store: Store,
 }
@@ -45,6 +54,8 @@ impl Linked {
         let clock = &store.clock;
         let look_ups = metrics.look_ups("connector");
         let stored = Arc::new(Records::new(store.clone(), L1_BYTES, look_ups));
+        let look_ups = metrics.look_ups("call");
+        let calls = Arc::new(Records::new(store.clone(), CALLS_L1_BYTES, look_ups));
         let instance = block_on(Instance::find_or_make(store.kv.as_ref(), &store.seal))?;
         // The store's own key last: what it signed before others were given stays good.
         let given = settings.signing_keys.iter().flatten().cloned();
@@ -52,7 +63,7 @@ impl Linked {
         let tokens = ConnectorTokens::new(&keys, instance.id).map_err(StartError::SigningKeys)?;
         let tokens = Arc::new(tokens);
         let twilio = Arc::new(TwilioDoor::new(&settings.twilio, local, clock.clone()));
-        Ok(Self { stored, twilio, tokens, store: store.clone() })
+        Ok(Self { stored, calls, twilio, tokens, store: store.clone() })
     }
 
     /// The doors of those who hold a secret.
@@ -61,9 +72,29 @@ impl Linked {
             keys,
             tokens: Arc::clone(&self.tokens),
             calls: CallTokens::new(&self.store.seal)?,
+            visits: Arc::clone(&self.calls),
             connectors: Arc::clone(&self.stored),
             clock: self.store.clock.clone(),
         })
+    }
+
+    /// What is done with calls.
+    pub(super) fn calls(
+        &self,
+        handoffs: Arc<Handoffs>,
+        metrics: &Metrics,
+    ) -> Result<Calls, StartError> {
+        let look_ups = metrics.look_ups("answer");
+        let answers = Records::new(self.store.clone(), ANSWERS_L1_BYTES, look_ups);
+        Ok(Calls::new(calls::Parts {
+            handoffs,
+            calls: Arc::clone(&self.calls),
+            answers: Arc::new(answers),
+            tokens: CallTokens::new(&self.store.seal)?,
+            public_url: self.twilio.public_url().to_owned(),
+            clock: self.store.clock.clone(),
+            outcomes: metrics.calls.clone(),
+        }))
     }
 
     /// What is done with connectors.

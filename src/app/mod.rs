@@ -40,6 +40,7 @@ use crate::app::shutdown::Stop;
 use crate::auth::api_key::KeyDoor;
 use crate::auth::connector_token::BadSigningKey;
 use crate::auth::rates::Rates;
+use crate::config;
 use crate::config::Settings;
 use crate::config::StoreKind;
 use crate::domain::api_key::KeyHash;
@@ -54,12 +55,12 @@ use crate::http::load::Bound;
 use crate::http::load::Load;
 use crate::http::routes;
 use crate::http::span::RootSpan;
+use crate::service::calls::Calls;
 use crate::service::connectors::Connectors;
 use crate::service::handoffs::Handoffs;
 use crate::service::handoffs::Kept;
 use crate::service::handoffs::Limits;
 use crate::service::keys::Keys;
-use crate::store::connector::StoredConnector;
 use crate::store::embedded::Embedded;
 use crate::store::kv::Kv;
 use crate::store::kv::StoreError;
@@ -120,6 +121,7 @@ pub struct App {
     edge: Data<Edge>,
     readiness: Data<Readiness>,
     handoffs: Data<Handoffs>,
+    calls: Data<Calls>,
     keys: Data<Keys>,
     connectors: Data<Connectors>,
     watchers: Arc<Watchers>,
@@ -171,17 +173,12 @@ impl App {
             metrics: Arc::clone(&metrics),
             access: AccessLog::new(log, &seal.derive(b"baton access log ids")?),
             clock: clock.clone(),
-            load: Load {
-                in_flight: Bound::new(settings.edge.max_in_flight, metrics.in_flight.clone()),
-                waiting: Bound::new(settings.edge.max_waiting, metrics.waiting.clone()),
-                unproven: Bound::new(settings.edge.max_in_flight, metrics.unproven.clone()),
-                asking: Bound::new(ASKING, metrics.asking.clone()),
-            },
+            load: load(&settings.edge, &metrics),
             rates: Arc::clone(&rates),
         };
-        let stored = Arc::clone(&linked.stored);
+        let handoffs = Arc::new(handoffs(&settings, store, &linked, &metrics, rates));
+        let calls = linked.calls(Arc::clone(&handoffs), &metrics)?;
         let connectors = linked.use_cases(&settings, Arc::clone(&keys));
-        let handoffs = handoffs(&settings, store, stored, &metrics, rates);
         if settings.twilio.verifies() && settings.twilio.public_urls.is_empty() {
             let url = edge.twilio.public_url();
             tracing::warn!(
@@ -193,7 +190,8 @@ impl App {
             listener,
             edge: Data::new(edge),
             readiness: Data::new(Readiness { draining: AtomicBool::new(false), store: kv }),
-            handoffs: Data::new(handoffs),
+            handoffs: Data::from(handoffs),
+            calls: Data::new(calls),
             keys: Data::new(Keys::new(keys, clock)),
             connectors: Data::new(connectors),
             watchers,
@@ -258,12 +256,14 @@ impl App {
             .shutdown_timeout(FINISH.as_secs())
             .disable_signals();
         let shutdown = builder.graceful_shutdown_signal();
-        let Self { listener, edge, readiness, handoffs, keys, connectors, metrics, .. } = self;
+        let Self { listener, edge, readiness, handoffs, calls, keys, connectors, metrics, .. } =
+            self;
         let server = builder.listen("baton", listener, move || {
             let app = actix_web::App::new()
                 .app_data(edge.clone())
                 .app_data(readiness.clone())
                 .app_data(handoffs.clone())
+                .app_data(calls.clone())
                 .app_data(keys.clone())
                 .app_data(connectors.clone())
                 .configure(routes::mount)
@@ -301,10 +301,19 @@ impl App {
     }
 }
 
+fn load(limits: &config::Edge, metrics: &Metrics) -> Load {
+    Load {
+        in_flight: Bound::new(limits.max_in_flight, metrics.in_flight.clone()),
+        waiting: Bound::new(limits.max_waiting, metrics.waiting.clone()),
+        unproven: Bound::new(limits.max_in_flight, metrics.unproven.clone()),
+        asking: Bound::new(ASKING, metrics.asking.clone()),
+    }
+}
+
 fn handoffs(
     settings: &Settings,
     store: Store,
-    connectors: Arc<Records<StoredConnector>>,
+    linked: &Linked,
     metrics: &Metrics,
     rates: Arc<Rates>,
 ) -> Handoffs {
@@ -316,7 +325,9 @@ fn handoffs(
         default_ttl_seconds: settings.default_ttl_seconds,
         max_data_bytes: settings.edge.max_body_bytes,
     };
-    let kept = Kept { records: Arc::new(records), aliases, connectors };
+    let connectors = Arc::clone(&linked.stored);
+    let calls = Arc::clone(&linked.calls);
+    let kept = Kept { records: Arc::new(records), aliases, connectors, calls };
     Handoffs::new(kept, rates, clock, limits)
 }
 

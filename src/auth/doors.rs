@@ -23,6 +23,7 @@ use crate::domain::principal::Projects;
 use crate::domain::principal::Reach;
 use crate::domain::principal::ReadDefaults;
 use crate::domain::principal::Scope;
+use crate::store::call::StoredCall;
 use crate::store::connector::Signer;
 use crate::store::connector::StoredConnector;
 use crate::store::kv::StoreError;
@@ -38,6 +39,8 @@ pub struct Doors {
     pub tokens: Arc<ConnectorTokens>,
     /// Call tokens.
     pub calls: CallTokens,
+    /// The calls there are.
+    pub visits: Arc<Records<StoredCall>>,
     /// The connectors there are.
     pub connectors: Arc<Records<StoredConnector>>,
     /// What time it is.
@@ -74,9 +77,10 @@ impl Doors {
         if text.starts_with(call_token::PREFIX) {
             let claimed = self.calls.read(text).ok_or(Refused::UnknownToken)?;
             let found = self.connector(&claimed.connector).await?.ok_or(Refused::UnknownToken)?;
+            let ends_at = self.call_ends_at(&claimed.connector, &claimed.call).await?;
             return self.unless_over(Principal {
                 name: format!("{}:{}", claimed.connector, claimed.call),
-                expires_at: Some(claimed.ends_at),
+                expires_at: Some(claimed.ends_at.min(ends_at)),
                 ..acting_for(&found.record, Credential::CallToken, Some(claimed.call))
             });
         }
@@ -89,6 +93,17 @@ impl Doors {
             expires_at: Some(Timestamp::from_micros(ends_at)),
             ..acting_for(&found.record, Credential::ConnectorToken(claimed.token), None)
         })
+    }
+
+    /// Until when a call's tokens are good, as far as the call itself says.
+    async fn call_ends_at(
+        &self,
+        connector: &ConnectorId,
+        call: &HandoffId,
+    ) -> Result<Timestamp, StoreError> {
+        let known = self.visits.get(&names::call(connector, call)).await?.live();
+        let ends_at = known.and_then(|known| known.record.tokens_end_at());
+        Ok(ends_at.unwrap_or(Timestamp::NEVER))
     }
 
     fn unless_over(&self, principal: Principal) -> Result<Principal, Refused> {
@@ -119,7 +134,12 @@ impl Doors {
             _ if self.is_over(principal) => false,
             (Credential::Key, _) => self.keys.is_good(principal).await?,
             (Credential::TwilioSignature, found) => principal.acting.is_none() || found.is_some(),
-            (Credential::CallToken, found) => found.is_some(),
+            (Credential::CallToken, Some(found)) => match &principal.acting {
+                Some(Acting { call: Some(call), .. }) => {
+                    self.call_ends_at(&found.record.id, call).await? > now
+                }
+                _ => false,
+            },
             (Credential::ConnectorToken(token), Some(found)) => {
                 found.record.live_token(token, now).is_some()
             }
@@ -129,7 +149,12 @@ impl Doors {
                 };
                 found.signers(now).any(is_its)
             }
-            (Credential::ConnectorToken(_) | Credential::LinkedSignature { .. }, None) => false,
+            (
+                Credential::ConnectorToken(_)
+                | Credential::LinkedSignature { .. }
+                | Credential::CallToken,
+                None,
+            ) => false,
         })
     }
 }

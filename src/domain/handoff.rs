@@ -80,6 +80,9 @@ pub struct Heading {
     /// That connector's environment.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub client_env: Option<ClientEnv>,
+    /// How long it lives after each write at least, in seconds, now that its call has ended.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub held_seconds: Option<u32>,
 }
 
 /// The context of one call as it is kept.
@@ -202,6 +205,7 @@ mod tests {
             ttl_seconds: 60,
             connector: None,
             client_env: None,
+            held_seconds: None,
         };
         Handoff::new(heading, data, 7, Timestamp::NEVER)
     }

@@ -6,6 +6,7 @@ pub mod account_sid;
 pub mod algorithm;
 pub mod aliases;
 pub mod api_key;
+pub mod call;
 pub mod clock;
 pub mod connector;
 pub mod data;

@@ -148,6 +148,8 @@ codes! {
     RateLimited = "RATE_LIMITED", TOO_MANY_REQUESTS, "Too Many Requests";
     /// The credential asks for too many different ids that are not there.
     TooManyMisses = "TOO_MANY_MISSES", TOO_MANY_REQUESTS, "Too Many Requests";
+    /// Nobody takes a call, and its connector has no fallback.
+    NoFallback = "NO_FALLBACK", BAD_GATEWAY, "Bad Gateway";
     /// More load than can be carried.
     Overloaded = "OVERLOADED", SERVICE_UNAVAILABLE, "Service Unavailable";
     /// The request took too long.

@@ -9,6 +9,7 @@ use crate::http::body::invalid_at;
 use crate::http::error::ApiError;
 use crate::http::error::Code;
 use crate::http::extract::invalid;
+use crate::service::error::CallError;
 use crate::service::error::ConnectorError;
 use crate::service::error::Miss;
 use crate::service::error::Missing;
@@ -35,6 +36,7 @@ impl From<ServiceError> for ApiError {
             ),
             ServiceError::NoHandoff(miss) => miss.into(),
             ServiceError::Connector(error) => error.into(),
+            ServiceError::Call(error) => error.into(),
             ServiceError::Token(limit) => limit.into(),
             ServiceError::HeldByOtherProject => Self::new(
                 Code::HeldByOtherProject,
@@ -76,6 +78,21 @@ impl From<ServiceError> for ApiError {
                     .because(&no_random)
             }
             ServiceError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<CallError> for ApiError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::NoFallback => Self::new(
+                Code::NoFallback,
+                "Nobody takes this call: set the connector's routing, flex.workflow_sid or fallback; the number's own fallback URL has it now",
+            ),
+            CallError::Unknown => Self::new(
+                Code::SignatureRefused,
+                "This Twilio account was unlinked before the call began",
+            ),
         }
     }
 }

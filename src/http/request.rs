@@ -40,6 +40,8 @@ pub struct RequestState {
     pub parameters: OnceCell<Pairs>,
     /// The connector that such a request goes through, if it names one that there is.
     pub connector: OnceCell<Arc<StoredConnector>>,
+    /// What such a request has in common with its own repetitions, and with nothing else.
+    pub fingerprint: OnceCell<String>,
     /// Leave to be in flight; given up when it begins to wait.
     pub permit: RefCell<Option<Permit>>,
     /// When its head was there.
@@ -58,6 +60,7 @@ impl RequestState {
             subject: OnceCell::new(),
             parameters: OnceCell::new(),
             connector: OnceCell::new(),
+            fingerprint: OnceCell::new(),
             permit: RefCell::new(None),
             started,
             waiting_since: Cell::new(None),

@@ -74,8 +74,18 @@ const CONNECTOR: [&str; 5] = [
 /// Without a connector, for the accounts in the settings; and through one.
 const STUDIO: [&str; 2] = ["/twilio/studio/handoff", "/twilio/studio/handoff/{connector_id}"];
 
+/// Those of a call, in the order in which it meets them, each through a connector.
+const CALL: [&str; 6] = [
+    "/twilio/voice/{connector_id}",
+    "/twilio/stream/{connector_id}",
+    "/twilio/handoff/{connector_id}",
+    "/twilio/refer/{connector_id}",
+    "/twilio/queue/{connector_id}",
+    "/twilio/status/{connector_id}",
+];
+
 /// The table.
-pub static ROUTES: [Route; 20] = [
+pub static ROUTES: [Route; 26] = [
     route(HANDOFF_STATE[0], HANDOFF, Door::KeyOrBasic),
     route(HANDOFF_STATE[1], HANDOFF, Door::KeyOrBasic),
     route(HANDOFF_STATE[2], HANDOFF, Door::KeyOrBasic),
@@ -93,6 +103,12 @@ pub static ROUTES: [Route; 20] = [
     route(STUDIO[0], &[("GET", READ), ("POST", READ)], Door::Studio),
     route(STUDIO[1], &[("GET", READ), ("POST", READ)], Door::Studio),
     route("/twilio/check", &[("GET", None), ("POST", None)], Door::Webhook),
+    route(CALL[0], &[("GET", None), ("POST", None)], Door::Webhook),
+    route(CALL[1], &[("POST", None)], Door::Webhook),
+    route(CALL[2], &[("POST", None)], Door::Webhook),
+    route(CALL[3], &[("POST", None)], Door::Webhook),
+    route(CALL[4], &[("POST", None)], Door::Webhook),
+    route(CALL[5], &[("GET", None), ("POST", None)], Door::Webhook),
     open("/livez", true),
     open("/readyz", true),
     route("/metrics", &[("GET", OPS)], Door::Operator),
@@ -151,6 +167,7 @@ pub fn mount(config: &mut ServiceConfig) {
     let plain = plain.into_iter().map(handoff_state_at);
     let plain = plain.chain([handoffs, keys, studio_at(STUDIO[0]), check, all_connectors, link]);
     let by_pattern = by_pattern.into_iter().map(handoff_state_at).chain(of_one_connector());
+    let by_pattern = by_pattern.chain(of_a_call());
     for resource in plain.chain(others).chain(by_pattern) {
         config.service(resource);
     }
@@ -167,6 +184,18 @@ fn of_one_connector() -> [Resource; 4] {
             .route(get().to(connectors::tokens::list))
             .route(web::post().to(connectors::tokens::rotate)),
         web::resource(CONNECTOR[4]).route(get().to(connectors::verify::verify)),
+    ]
+}
+
+fn of_a_call() -> [Resource; 6] {
+    use twilio::calls;
+    [
+        web::resource(CALL[0]).route(get().to(calls::voice)).route(web::post().to(calls::voice)),
+        web::resource(CALL[1]).route(web::post().to(calls::stream)),
+        web::resource(CALL[2]).route(web::post().to(calls::back)),
+        web::resource(CALL[3]).route(web::post().to(calls::back)),
+        web::resource(CALL[4]).route(web::post().to(calls::queue)),
+        web::resource(CALL[5]).route(get().to(calls::status)).route(web::post().to(calls::status)),
     ]
 }
 

@@ -50,6 +50,9 @@ pub enum ServiceError {
     /// Something is wrong with a connector.
     #[error(transparent)]
     Connector(#[from] ConnectorError),
+    /// A call that cannot be sent on.
+    #[error(transparent)]
+    Call(#[from] CallError),
     /// A token's own limits.
     #[error(transparent)]
     Token(#[from] TokenLimit),
@@ -97,6 +100,17 @@ pub enum TokenLimit {
     /// The handoff's connector lets only its own tokens write.
     #[error("only the connector's own tokens may write this handoff")]
     OwnTokensOnly,
+}
+
+/// Why a call cannot be sent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum CallError {
+    /// Nobody would take it, and its connector has no fallback.
+    #[error("nobody takes the call, and the connector has no fallback")]
+    NoFallback,
+    /// Who asks may ask for calls of before alone, and this is none.
+    #[error("the link was removed before the call began")]
+    Unknown,
 }
 
 /// What is wrong with a connector, or with what is asked of it.

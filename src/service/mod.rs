@@ -1,6 +1,7 @@
 //! Use cases. Each asks first who is asking: a door made the principal, and no door can go round
 //! the question.
 
+pub mod calls;
 pub mod connectors;
 pub mod cursor;
 pub mod error;

@@ -4,6 +4,7 @@
 //! [`kv::Kv`] is the narrow waist: engines below it know bytes, revisions and expiry and nothing
 //! else; [`records::Records`] above it knows types, seals them and keeps the hot ones in [`l1::L1`].
 
+pub mod call;
 #[cfg(test)]
 mod conformance;
 pub mod connector;

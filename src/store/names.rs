@@ -84,6 +84,16 @@ pub fn unconfirmed() -> Vec<u8> {
     b"cu\0".to_vec()
 }
 
+/// The key of a call that was sent to a connector's agent.
+pub fn call(connector: &ConnectorId, call: &HandoffId) -> Vec<u8> {
+    [b"v\0", connector.as_str().as_bytes(), b"\0", call.as_str().as_bytes()].concat()
+}
+
+/// The key of what a webhook was answered, by the fingerprint of the request.
+pub fn answer(fingerprint: &str) -> Vec<u8> {
+    [b"w\0", fingerprint.as_bytes()].concat()
+}
+
 /// The key that says which connector has a name in an environment of a project.
 pub fn connector_named(of: &Connector) -> Vec<u8> {
     let parts = [

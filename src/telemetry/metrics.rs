@@ -47,6 +47,14 @@ pub struct Signature {
     pub outcome: &'static str,
 }
 
+/// What became of a call when it was sent to its agent, or came back from it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CallOutcome {
+    /// `to_agent`; `found`, `contained`, `missing`, `agent_failed`, `error` (the store did not say),
+    /// `hung_up`; `fallback`.
+    pub outcome: &'static str,
+}
+
 /// What a connection was waiting for when it was closed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Phase {
@@ -99,6 +107,8 @@ pub struct Metrics {
     pub refused: Family<Code, Counter>,
     /// Signatures of Twilio's by outcome.
     pub signatures: Family<Signature, Counter>,
+    /// Calls, by what became of them.
+    pub calls: Family<CallOutcome, Counter>,
     /// Requests being worked on.
     pub in_flight: Gauge,
     /// Readers who wait.
@@ -129,6 +139,7 @@ impl Metrics {
             latency: Family::new_with_constructor(latency),
             refused: Family::default(),
             signatures: Family::default(),
+            calls: Family::default(),
             in_flight: Gauge::default(),
             waiting: Gauge::default(),
             unproven: Gauge::default(),
@@ -149,6 +160,8 @@ impl Metrics {
         let signatures =
             "Twilio's signatures; verified_previous: by a token that another is to replace";
         r.register("twilio_signatures", signatures, metrics.signatures.clone());
+        let calls = "Calls sent to their agent, and come back: with a handoff, without, with the store down";
+        r.register("calls", calls, metrics.calls.clone());
         r.register(
             "http_requests_in_flight",
             "Requests being worked on",

@@ -37,6 +37,7 @@ mod patch;
 mod pretend_twilio;
 mod rates;
 mod restart;
+mod routing;
 mod secrets;
 mod shared;
 mod spellings;

@@ -72,8 +72,8 @@ pub struct Presented<'r> {
     pub payload: Payload<'r>,
     /// All its parameters, of query and body.
     pub pairs: &'r Pairs,
-    /// An `AccountSid` must be among them.
-    pub needs_account: bool,
+    /// It is a webhook, so an `AccountSid` must be among them.
+    pub is_webhook: bool,
     /// The connector that it is asked through: its linked accounts open its own routes, and no others.
     pub connector: Option<&'r StoredConnector>,
 }
@@ -197,7 +197,7 @@ impl TwilioDoor {
             None => Credential::TwilioSignature,
             Some(signer) => Credential::LinkedSignature { since: signer.since, of_call },
         };
-        let principal = Arc::new(signed_by(own.sid(), credential, presented.connector));
+        let principal = Arc::new(signed_by(own.sid(), credential, presented));
         let by_previous = own.is_previous(&matched.secret);
         Ok(Admitted { principal, matched, by_previous })
     }
@@ -241,7 +241,7 @@ impl TwilioDoor {
         let linked = linked.map(|signer| (&signer.secrets, Some(signer)));
         let known = self.accounts.values().map(|secrets| (secrets, None)).chain(linked);
         match named {
-            None if presented.needs_account => Err(Refused::NoAccount),
+            None if presented.is_webhook => Err(Refused::NoAccount),
             None => Ok(known.collect()),
             Some(Err(_no_sid)) => Err(Refused::UnknownAccount),
             Some(Ok(sid)) => {
@@ -265,11 +265,8 @@ type Claimed<'a> = (&'a AccountSecrets, Option<&'a Signer>);
 
 /// Who it is that an account's secret proves: through a connector, that one's project and environment;
 /// else what is nobody's in particular.
-fn signed_by(
-    sid: &AccountSid,
-    credential: Credential,
-    connector: Option<&StoredConnector>,
-) -> Principal {
+fn signed_by(sid: &AccountSid, credential: Credential, presented: &Presented<'_>) -> Principal {
+    let connector = presented.connector;
     let (account, project, acting) = match connector.map(|connector| &connector.record) {
         None => (AccountId::default(), ProjectId::default(), None),
         Some(connector) => {
@@ -293,7 +290,12 @@ fn signed_by(
         name,
         reach: Reach::Account(account),
         projects: Projects::Only(vec![project]),
-        scopes: vec![Scope::HandoffRead],
+        // A call's webhooks bring what its agent says, and tell that it has ended.
+        scopes: if presented.is_webhook && connector.is_some() {
+            vec![Scope::HandoffRead, Scope::HandoffWrite]
+        } else {
+            vec![Scope::HandoffRead]
+        },
         expires_at: None,
         read_defaults: ReadDefaults { wait: WAIT_SECONDS, miss_200: true },
         acting,

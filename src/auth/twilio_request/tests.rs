@@ -36,7 +36,7 @@ struct Asked {
     settings: Option<&'static str>,
     base: &'static str,
     host: &'static str,
-    needs_account: bool,
+    is_webhook: bool,
 }
 
 fn asked(query: &str, token: &'static str) -> Asked {
@@ -47,7 +47,7 @@ fn asked(query: &str, token: &'static str) -> Asked {
         settings: None,
         base: "https://a.example",
         host: "a.example",
-        needs_account: false,
+        is_webhook: false,
     }
 }
 
@@ -62,7 +62,7 @@ fn presented<T>(asked: &Asked, then: impl FnOnce(&Presented<'_>) -> T) -> T {
         target: &target,
         payload: Payload::None,
         pairs: &Pairs::decode(asked.query.as_bytes()),
-        needs_account: asked.needs_account,
+        is_webhook: asked.is_webhook,
         connector: None,
     })
 }
@@ -91,7 +91,7 @@ fn what_must_be_clear_must_be_clear() {
     assert_eq!(ask(&asked("CallSid=1&CallSid=1", "new")), Err(twice));
     let twice = Refused::Parameter("AccountSid", Unclear::Repeated);
     assert_eq!(ask(&asked(&format!("AccountSid={ONE}&AccountSid={TWO}"), "new")), Err(twice));
-    let needs = |query: &str| Asked { needs_account: true, ..asked(query, "new") };
+    let needs = |query: &str| Asked { is_webhook: true, ..asked(query, "new") };
     assert_eq!(ask(&needs("CallSid=1")), Err(Refused::NoAccount));
     assert!(ask(&needs(&format!("AccountSid={ONE}"))).is_ok());
 }

@@ -1,4 +1,4 @@
-//! Addresses and lines as Twilio takes them: [`AgentUrl`], [`SipUri`], [`PhoneNumber`],
+//! Addresses and lines as Twilio takes them: [`AgentUrl`], [`WaitUrl`], [`SipUri`], [`PhoneNumber`],
 //! [`WorkflowSid`], [`Line`].
 
 use std::str::FromStr;
@@ -82,6 +82,14 @@ texts! {
         let host = authority.rsplit_once(':').map_or(authority, |(host, _port)| host);
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/:[]%!$&()*+,;=".contains(&b);
         !host.is_empty() && text.len() <= MAX_URL_CHARACTERS && rest.bytes().all(plain)
+    };
+    /// Where Twilio gets what a caller hears who waits in a queue.
+    WaitUrl: "must be https://host[:port][/path][?query], at most 500 characters, without user or fragment", |text| {
+        let rest = text.strip_prefix("https://").unwrap_or_default();
+        let authority = rest.split(['/', '?']).next().unwrap_or_default();
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/:[]%!$&()*+,;=?@".contains(&b);
+        !authority.is_empty() && !authority.contains('@') && text.len() <= MAX_URL_CHARACTERS
+            && rest.bytes().all(plain)
     };
     /// A SIP address.
     SipUri: "must be sip:user@host without a password, at most 255 characters, parameters after ; and no ?", |text| {

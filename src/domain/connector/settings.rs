@@ -11,6 +11,7 @@ use serde_path_to_error::Segment;
 use thiserror::Error;
 
 use crate::domain::connector::address::Unfit;
+use crate::domain::connector::address::WaitUrl;
 use crate::domain::connector::address::WorkflowSid;
 use crate::domain::connector::address::plain;
 use crate::domain::connector::destination::Destination;
@@ -199,6 +200,18 @@ impl TryFrom<BTreeMap<String, Destination>> for Destinations {
     }
 }
 
+impl Destinations {
+    /// The destination of a key.
+    pub fn get(&self, key: &str) -> Option<&Destination> {
+        self.0.get(key)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// What Flex gets.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -206,11 +219,35 @@ pub struct Flex {
     /// The workflow of calls whose handoff names no destination.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workflow_sid: Option<WorkflowSid>,
+    /// What callers hear while they wait for a person: `TwiML` of a queue; Twilio's own if none is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait_url: Option<WaitUrl>,
     /// Members of `data` that tasks carry.
     pub expose: Exposed,
     /// Flex Insights: `conversation_attribute_1` to `_10`, and the member of `data` that each gets.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub insights: BTreeMap<Insight, MemberName>,
+}
+
+impl Flex {
+    /// The attributes of Flex Insights that `data`, an object, has a text, a number or a boolean for.
+    pub fn insights(&self, data: &str) -> Vec<(String, String)> {
+        if self.insights.is_empty() {
+            return Vec::new();
+        }
+        let members = members::members(data).unwrap_or_default();
+        let text = |name: &MemberName| {
+            let member = members.iter().find(|member| member.name == name.0)?;
+            let json = member.value.get();
+            match json.as_bytes().first()? {
+                b'"' => serde_json::from_str::<String>(json).ok(),
+                b'{' | b'[' | b'n' => None,
+                _ => Some(json.to_owned()),
+            }
+        };
+        let given = self.insights.iter();
+        given.filter_map(|(insight, name)| Some((insight.0.clone(), text(name)?))).collect()
+    }
 }
 
 /// One of Flex Insights' ten free attributes.

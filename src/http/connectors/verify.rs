@@ -32,6 +32,6 @@ pub(in crate::http) async fn verify(
         "connector_id": id,
         "ok": faults == 0,
         "points": report.points,
-        "urls": { "studio": report.studio_url },
+        "urls": { "voice": report.voice_url, "studio": report.studio_url },
     })))
 }

@@ -27,10 +27,10 @@ use crate::http::request::RequestState;
 use crate::service::error::ConnectorError;
 use crate::service::error::Miss;
 use crate::service::error::Missing;
-
 use crate::service::handoffs::Ask;
 use crate::service::handoffs::By;
 use crate::service::handoffs::Handoffs;
+use crate::service::handoffs::Read;
 use crate::store::connector::StoredConnector;
 use crate::telemetry::metrics::Code as Label;
 use crate::twilio::form::Pairs;
@@ -50,7 +50,9 @@ pub(in crate::http) async fn handoff(
     let connector = connector(&caller, &request, &state)?;
     let through = connector.as_ref().map(|found| &found.record);
     let ask = ask(pairs, through)?;
-    let options = Options { wait: wait(&caller, pairs)?, ..PATIENT };
+    let after = after(pairs)?;
+    let min_revision = after.map(|after| after.saturating_add(1));
+    let options = Options { wait: wait(&caller, pairs)?, min_revision, ..PATIENT };
     let (By::Id(id) | By::SharedId(id)) = &ask.by;
     // Set once: a request is about one handoff.
     let _ = state.subject.set(id.clone());
@@ -66,13 +68,19 @@ pub(in crate::http) async fn handoff(
         public_url: edge.twilio.public_url(),
         leg: text(pairs, "leg")?.and_then(|leg| leg.parse().ok()).unwrap_or_default(),
         from: text(pairs, "From")?.unwrap_or_default(),
+        destinations: through.map(|connector| &connector.settings.destinations),
         expose: through.and_then(|connector| connector.settings.studio.expose.as_ref()),
     };
     let work = pin!(handoff_state::find(&caller, &ask, options, &request, &handoffs));
     // The edge's own deadline, a moment before the edge: its answer would be one a flow cannot read.
     let found = edge::within(&state, work).await;
     let found = found.unwrap_or_else(|_late| Err(edge::deadline_exceeded()));
+    // One of an earlier visit is none of this one's.
+    let is_older = |read: &Read| after.is_some_and(|after| read.handoff.revision <= after);
     let answer = match &found {
+        Ok(Ok(read)) if is_older(read) => {
+            studio::answer(&asked, nothing(&Miss::of(Missing::NeverWritten)))
+        }
         Ok(Ok(read)) => studio::answer(&asked, Found::Handoff(&read.handoff)),
         Ok(Err(miss)) => studio::answer(&asked, nothing(miss)),
         Err(refused) if refused.code.status().is_server_error() => {
@@ -101,7 +109,7 @@ fn nothing_named() -> ApiError {
 }
 
 /// The connector that is asked through, if one is. Another's is as if it were not there.
-fn connector(
+pub(super) fn connector(
     caller: &Caller,
     request: &HttpRequest,
     state: &RequestState,
@@ -165,6 +173,12 @@ fn wait(caller: &Caller, pairs: &Pairs) -> Result<Duration, ApiError> {
         (Some(_), _) => return Err(invalid("wait", "must be a whole number of seconds")),
     };
     Ok(Duration::from_secs(seconds.min(MAX_WAIT).into()))
+}
+
+/// The revision that was there when the call was sent to its agent.
+fn after(pairs: &Pairs) -> Result<Option<u64>, ApiError> {
+    let whole = |_| invalid("after", "must be a revision: a whole number");
+    text(pairs, "after")?.map(|text| text.parse().map_err(whole)).transpose()
 }
 
 /// A parameter that is not empty: Studio renders what it does not know as nothing.

@@ -31,6 +31,8 @@ const MAX_TOLD: usize = 50;
 pub struct Report {
     /// Point by point.
     pub points: Vec<Point>,
+    /// What to paste: where a number, or a `TwiML` Redirect, sends a call.
+    pub voice_url: String,
     /// What to paste: where Studio asks for a handoff.
     pub studio_url: String,
 }
@@ -80,9 +82,11 @@ impl Connectors {
         let mut points =
             vec![self.token(connector), link(connector), public_url, self.last_request(id)];
         points.push(agent(connector));
+        points.push(people(connector));
         points.extend(numbers);
         let studio_url = format!("{base}/twilio/studio/handoff/{id}");
-        Ok(Report { points, studio_url })
+        let voice_url = format!("{base}/twilio/voice/{id}");
+        Ok(Report { points, voice_url, studio_url })
     }
 
     fn token(&self, connector: &Connector) -> Point {
@@ -250,6 +254,29 @@ fn agent(connector: &Connector) -> Point {
             "agent",
             "routing.mode is compat: <Connect connectorId>, which does nothing at Twilio",
             "Choose stream or sip",
+        ),
+    }
+}
+
+/// Who takes a call that the agent hands off.
+fn people(connector: &Connector) -> Point {
+    let settings = &connector.settings;
+    let set = "Set {\"flex\":{\"workflow_sid\":\"WW…\"},\"fallback\":{\"say\":\"…\",\"number\":\"+…\"}}. Calls of a Studio flow are sent on by the flow";
+    match (&settings.flex.workflow_sid, &settings.fallback) {
+        (Some(sid), Some(_)) => {
+            Point::good("people", format!("calls go to {}, and there is a fallback", sid.as_str()))
+        }
+        (Some(sid), None) => {
+            let seen = format!(
+                "calls go to {}; there is no fallback for when it takes none",
+                sid.as_str()
+            );
+            Point::open("people", seen, set)
+        }
+        (None, _) => Point::open(
+            "people",
+            "flex.workflow_sid is not set: a call whose handoff names no destination of the table goes to the fallback",
+            set,
         ),
     }
 }

@@ -2,6 +2,7 @@
 
 mod aliases;
 mod erase;
+mod hold;
 mod list;
 mod read;
 mod write;
@@ -26,6 +27,7 @@ use crate::domain::principal::Credential;
 use crate::domain::principal::Principal;
 use crate::service::error::ServiceError;
 use crate::service::recent::Recent;
+use crate::store::call::StoredCall;
 use crate::store::connector::StoredConnector;
 use crate::store::names;
 use crate::store::record::StoredAliases;
@@ -54,6 +56,7 @@ pub struct Handoffs {
     records: Arc<Records<Handoff>>,
     aliases: Arc<Records<StoredAliases>>,
     connectors: Arc<Records<StoredConnector>>,
+    calls: Arc<Records<StoredCall>>,
     rates: Arc<Rates>,
     recent: Recent,
     clock: Clock,
@@ -75,6 +78,8 @@ pub struct Kept {
     pub aliases: Arc<Records<StoredAliases>>,
     /// The connectors they are written through.
     pub connectors: Arc<Records<StoredConnector>>,
+    /// The calls they are of.
+    pub calls: Arc<Records<StoredCall>>,
 }
 
 /// What a handoff may be.
@@ -111,7 +116,7 @@ pub enum By {
 impl Handoffs {
     /// Use cases over `kept`.
     pub fn new(kept: Kept, rates: Arc<Rates>, clock: Clock, limits: Limits) -> Self {
-        let Kept { records, aliases, connectors } = kept;
+        let Kept { records, aliases, connectors, calls } = kept;
         let alias_locks = (0..=u8::MAX).map(|_| Arc::default()).collect();
         let turns = (0..=u8::MAX).map(|_| Mutex::default()).collect();
         let (recent, hasher) = (Recent::default(), RandomState::new());
@@ -119,6 +124,7 @@ impl Handoffs {
             records,
             aliases,
             connectors,
+            calls,
             rates,
             recent,
             clock,

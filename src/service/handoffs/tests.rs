@@ -24,10 +24,11 @@ fn handoffs() -> (Arc<Handoffs>, Clock) {
     let store = Store { kv, seal, clock: clock.clone(), watchers };
     let records = Arc::new(Records::new(store.clone(), 1 << 20, LookUps::default()));
     let aliases = Arc::new(Records::new(store.clone(), 1 << 20, LookUps::default()));
-    let connectors = Arc::new(Records::new(store, 1 << 20, LookUps::default()));
+    let connectors = Arc::new(Records::new(store.clone(), 1 << 20, LookUps::default()));
     let rates = Arc::new(Rates::new(None, None, clock.clone()));
     let limits = Limits { default_ttl_seconds: 3600, max_data_bytes: 1 << 20 };
-    let kept = Kept { records, aliases, connectors };
+    let calls = Arc::new(Records::new(store, 0, LookUps::default()));
+    let kept = Kept { records, aliases, connectors, calls };
     (Arc::new(Handoffs::new(kept, rates, clock.clone(), limits)), clock)
 }
 

@@ -145,7 +145,6 @@ impl Handoffs {
         }
         let key = names::handoff(&account, &id);
         let mut heading = Heading {
-            id,
             account,
             project,
             shared_id: None,
@@ -153,6 +152,8 @@ impl Handoffs {
             ttl_seconds: write.ttl_seconds.unwrap_or(self.limits.default_ttl_seconds),
             connector: None,
             client_env: None,
+            held_seconds: self.held_after_its_call(who, &id).await?,
+            id,
         };
         let mut found = self.records.get(&key).await?.live();
         let mut turn = None;
@@ -170,6 +171,8 @@ impl Handoffs {
             }
             write.precondition.check(there.map(|there| there.revision))?;
             heading.shared_id = write.shared_id.over(there);
+            heading.held_seconds =
+                heading.held_seconds.max(there.and_then(|there| there.heading.held_seconds));
             match self.put_over(there, &key, &heading, &write.data).await? {
                 Some(stored) => return Ok(stored),
                 None if turn.is_none() => {
@@ -280,7 +283,8 @@ impl Handoffs {
             Some(revision) => (Expect::Revision(revision), Change::Lifetime),
         };
         let now = self.clock.now();
-        let life = Duration::from_secs(u64::from(heading.ttl_seconds));
+        let life = heading.ttl_seconds.max(heading.held_seconds.unwrap_or_default());
+        let life = Duration::from_secs(life.into());
         let handoff = Handoff::new(heading.clone(), data, 0, now.plus(life));
         match self.records.put(key.to_vec(), handoff, expect, change).await? {
             Written::Done(handoff) => {

@@ -45,6 +45,7 @@ impl Bench {
             ttl_seconds: 60,
             connector: None,
             client_env: None,
+            held_seconds: None,
         };
         let expires_at = self.clock.now().plus(Duration::from_secs(60));
         let handoff = Handoff::new(heading, data, 0, expires_at);

@@ -6,17 +6,20 @@
 //! `flex_omitted`, never refused: the caller is on the line. (That a text is cut to its own limit, as a
 //! summary is to 300 characters, its last character tells.)
 
-mod fields;
-mod flex;
-mod shrink;
-
 use serde::Serialize;
 
+use crate::domain::connector::destination::Destination;
+use crate::domain::connector::settings::Destinations;
 use crate::domain::connector::settings::Exposed;
 use crate::domain::handoff::Handoff;
 use crate::domain::handoff::STUDIO_BYTES;
 use crate::domain::handoff::Status;
-use crate::twilio::studio::fields::Fields;
+use crate::twilio::attributes;
+use crate::twilio::attributes::About;
+use crate::twilio::attributes::fields::Fields;
+use crate::twilio::attributes::fields::SUMMARY;
+use crate::twilio::attributes::json;
+use crate::twilio::attributes::shrink;
 
 /// Seconds that a flow's read waits where it does not say: late agents are in time by then, and the
 /// caller still hears no silence that is worth a word.
@@ -39,6 +42,8 @@ pub struct Asked<'a> {
     pub leg: u32,
     /// The caller's number, if the flow sent it.
     pub from: &'a str,
+    /// Where that connector's agent may send calls.
+    pub destinations: Option<&'a Destinations>,
     /// The members of `data` that the answer's `data` may hold; all of them if it is not said.
     pub expose: Option<&'a Exposed>,
 }
@@ -110,15 +115,12 @@ pub fn answer(asked: &Asked<'_>, found: Found<'_>) -> String {
         Found::Handoff(handoff) => {
             let data = std::str::from_utf8(handoff.data()).unwrap_or("{}");
             let heading = &handoff.heading;
-            let action = match heading.status {
-                Status::Contained => "hangup",
-                // The agent broke off: whoever takes the call has what it knew.
-                Status::Ready | Status::Failed => "enqueue",
-            };
+            let fields = Fields::of(data, SUMMARY);
+            let destination = asked.destinations.and_then(|all| all.get(&fields.destination));
             let known = Known {
                 found: true,
                 status: heading.status.as_str(),
-                action,
+                action: action(heading.status, destination),
                 revision: handoff.revision.to_string(),
                 written_at: handoff.written_at().to_string(),
                 error: "",
@@ -127,7 +129,7 @@ pub fn answer(asked: &Asked<'_>, found: Found<'_>) -> String {
             let asked = Asked { id: heading.id.as_str(), shared_id, ..*asked };
             let shown = asked.expose.map(|expose| expose.of(data));
             let shown = shrink::numbers_as_text(shown.as_deref().unwrap_or(data));
-            written(&asked, known, &Fields::of(data), &shown)
+            written(&asked, known, &fields, &shown)
         }
         Found::Nothing { status, error } => {
             let known = Known {
@@ -143,6 +145,16 @@ pub fn answer(asked: &Asked<'_>, found: Found<'_>) -> String {
     }
 }
 
+/// What is to become of a call, in a word that a flow may split on.
+pub fn action(status: Status, destination: Option<&Destination>) -> &'static str {
+    match (status, destination) {
+        (Status::Contained, _) => "hangup",
+        (_, Some(Destination::Number(_) | Destination::Sip(_))) => "dial",
+        // Also where the agent broke off: whoever takes the call has what it knew.
+        (Status::Ready | Status::Failed, Some(Destination::Workflow { .. }) | None) => "enqueue",
+    }
+}
+
 struct Known<'a> {
     found: bool,
     status: &'a str,
@@ -153,7 +165,14 @@ struct Known<'a> {
 }
 
 fn written(asked: &Asked<'_>, known: Known<'_>, fields: &Fields, data: &str) -> String {
-    let (flex, shortened) = flex::attributes(asked, known.found, known.status, fields);
+    let about = About {
+        id: asked.id,
+        connector_id: asked.connector_id,
+        public_url: asked.public_url,
+        leg: asked.leg,
+        from: asked.from,
+    };
+    let (flex, shortened) = attributes::of_widget(&about, known.found, known.status, fields);
     let mut answer = Answer {
         found: known.found,
         status: known.status,
@@ -195,14 +214,6 @@ fn joined(mut head: String, flex: &str, data: &str) -> String {
         head.push_str(text);
     }
     head
-}
-
-/// What is written in one go: these are some 600 bytes.
-fn json(value: &(impl Serialize + ?Sized)) -> String {
-    let mut json = Vec::with_capacity(1024);
-    // Writing texts and numbers to memory does not fail.
-    let _ = serde_json::to_writer(&mut json, value);
-    String::from_utf8(json).unwrap_or_default()
 }
 
 #[cfg(test)]

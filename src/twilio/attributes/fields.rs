@@ -8,14 +8,16 @@ use serde_json::value::RawValue;
 
 use crate::domain::members;
 
-/// Longest summary, in characters.
-pub(super) const MAX_SUMMARY: usize = 300;
+/// Longest summary of Studio's answer, in characters.
+pub(in crate::twilio) const SUMMARY: usize = 300;
+/// Longest summary of a task's attributes, in characters.
+pub(super) const TASK_SUMMARY: usize = 800;
 const MAX_TEXT: usize = 120;
 const MAX_NAME: usize = 64;
 
 /// Whether the caller was identified.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Verified {
+pub(in crate::twilio) enum Verified {
     Yes,
     No,
     #[default]
@@ -23,7 +25,7 @@ pub(super) enum Verified {
 }
 
 impl Verified {
-    pub(super) fn as_str(self) -> &'static str {
+    pub(in crate::twilio) fn as_str(self) -> &'static str {
         match self {
             Self::Yes => "true",
             Self::No => "false",
@@ -34,23 +36,24 @@ impl Verified {
 
 /// Plain texts of one line each; empty where `data` has nothing of the kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Fields {
-    pub(super) destination: String,
-    pub(super) reason: String,
-    pub(super) language: String,
-    pub(super) summary: String,
+pub struct Fields {
+    pub(in crate::twilio) destination: String,
+    pub(in crate::twilio) reason: String,
+    pub(in crate::twilio) language: String,
+    pub(in crate::twilio) summary: String,
     pub(super) name: String,
     pub(super) phone: String,
     pub(super) content: String,
     pub(super) ivr_path: String,
     pub(super) ivr_time: u32,
     /// Higher goes first, as at `TaskRouter`: 0 to 2³¹ − 1.
-    pub(super) priority: u32,
-    pub(super) verified: Verified,
+    pub(in crate::twilio) priority: u32,
+    pub(in crate::twilio) verified: Verified,
 }
 
 impl Fields {
-    pub(super) fn of(data: &str) -> Self {
+    /// What `data` has of it, with a summary of at most `summary` characters.
+    pub(in crate::twilio) fn of(data: &str, summary: usize) -> Self {
         let members = members::members(data).unwrap_or_default();
         let of = |name: &str| members.iter().find(|member| member.name == name);
         let plain = |names: &[&str]| names.iter().find_map(|name| plain(of(name)?.value));
@@ -63,7 +66,7 @@ impl Fields {
             destination: text(&["destination", "handoff_to"], MAX_NAME),
             reason: text(&["reason", "handoff_reason"], MAX_TEXT),
             language: text(&["language", "asr_lang_code"], MAX_NAME),
-            summary: text(&["summary", "handoff_summary", "handoff_reason_summary"], MAX_SUMMARY),
+            summary: text(&["summary", "handoff_summary", "handoff_reason_summary"], summary),
             name: text(&["name", "customer_name"], MAX_NAME),
             phone: text(&["phone", "customer_phone"], MAX_NAME),
             content: text(&["content", "topic", "intent"], MAX_TEXT),
@@ -99,7 +102,7 @@ fn plain(value: &RawValue) -> Option<Cow<'_, str>> {
 }
 
 /// A text on one line, of at most `most` characters.
-pub(super) fn one_line(text: &str, most: usize) -> String {
+pub(in crate::twilio) fn one_line(text: &str, most: usize) -> String {
     let is_gap = |c: char| c.is_whitespace() || c.is_control();
     let words = text.split(is_gap).filter(|word| !word.is_empty());
     let line = words.collect::<Vec<_>>().join(" ");
@@ -121,6 +124,7 @@ mod tests {
         let fields = Fields::of(
             r#"{"handoff_to":"billing","handoff_reason":"SPEAK_TO","successfully_identified":"true",
                 "handoff_reason_summary":"Line one\n\tline two","priority":"5","name":"Zoë","ivr_time":7}"#,
+            SUMMARY,
         );
         assert_eq!(fields.destination, "billing");
         assert_eq!(fields.reason, "SPEAK_TO");
@@ -134,15 +138,16 @@ mod tests {
     fn what_is_of_another_kind_is_text_or_nothing() {
         let fields = Fields::of(
             r#"{"reason":7,"destination":{"x":1},"handoff_to":"b","summary":["a"],"priority":-1,"verified":"no","language":null}"#,
+            SUMMARY,
         );
         assert_eq!((fields.reason.as_str(), fields.destination.as_str()), ("7", "b"));
         assert_eq!((fields.summary.as_str(), fields.language.as_str()), ("", ""));
         assert_eq!((fields.priority, fields.verified), (0, Verified::Unknown));
-        assert_eq!(Fields::of("[]"), Fields::default());
+        assert_eq!(Fields::of("[]", SUMMARY), Fields::default());
         // As Python writes them.
-        let fields = Fields::of(r#"{"priority":5.0,"ivr_time":12.7,"verified":"True"}"#);
+        let fields = Fields::of(r#"{"priority":5.0,"ivr_time":12.7,"verified":"True"}"#, SUMMARY);
         assert_eq!((fields.priority, fields.ivr_time, fields.verified), (5, 12, Verified::Yes));
-        assert_eq!(Fields::of(r#"{"priority":"5.x"}"#).priority, 0);
+        assert_eq!(Fields::of(r#"{"priority":"5.x"}"#, SUMMARY).priority, 0);
     }
 
     #[test]

@@ -5,38 +5,30 @@
 //!
 //! A refusal is explained in the log, a few times a second; to the caller never.
 
+mod arrived;
+
 use std::sync::Arc;
 
 use actix_web::dev::ServiceRequest;
 use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::http::header::HeaderMap;
-use actix_web::web::Bytes;
-use memchr::memchr_iter;
 
 use crate::auth::twilio_request::Admitted;
-use crate::auth::twilio_request::Presented;
 use crate::auth::twilio_request::Refused;
 use crate::auth::twilio_request::names;
 use crate::domain::connector::ConnectorId;
 use crate::domain::principal::Principal;
-use crate::http::body::Reading;
-use crate::http::edge;
 use crate::http::edge::Edge;
 use crate::http::error::ApiError;
 use crate::http::error::Code;
 use crate::http::gate;
 use crate::http::request::RequestState;
-use crate::store::connector::StoredConnector;
+use crate::http::twilio::door::arrived::Arrived;
+use crate::http::twilio::door::arrived::Route;
 use crate::telemetry::metrics::Signature as Label;
-use crate::twilio::form;
-use crate::twilio::form::MAX_PARAMETERS;
-use crate::twilio::form::Pairs;
 use crate::twilio::signature;
-use crate::twilio::signature::Payload;
 
-/// Largest body of a webhook. Twilio's own are a few kilobytes.
-const MAX_BODY_BYTES: usize = 64 * 1024;
 const SIGNATURE: &str = "x-twilio-signature";
 const SETTINGS: &str = "x-twilio-webhooks-signature-settings";
 // Of a log line, which a stranger may have written parts of.
@@ -58,14 +50,19 @@ pub(in crate::http) async fn webhook(
     state: &RequestState,
     request: &mut ServiceRequest,
 ) -> Result<Arc<Principal>, ApiError> {
-    if let Some(reason) = unusable(edge, shown(request.headers()), false) {
+    let is_linked = connector_of(request).is_some();
+    if let Some(reason) = unusable(edge, shown(request.headers()), is_linked) {
         count(edge, "refused");
         mention(edge, state, reason);
         return Err(refused());
     }
     let arrived = Arrived::read(edge, state, request).await?;
     match arrived.admit(edge, request, Route::Webhook) {
-        Ok(admitted) => Ok(let_in(edge, state, admitted, arrived)),
+        Ok(admitted) => {
+            // Set once: a request is let in once.
+            let _ = state.fingerprint.set(arrived.fingerprint(request));
+            Ok(let_in(edge, state, admitted, arrived))
+        }
         Err(why) => {
             explain(edge, state, request, &arrived, (Route::Webhook, why));
             Err(refused())
@@ -145,124 +142,6 @@ fn mention(edge: &Edge, state: &RequestState, reason: &str) {
     }
 }
 
-/// What is asked of a request beside its signature.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Route {
-    /// A form or nothing, and an `AccountSid`. Names and values are signed with nothing between, so who
-    /// has one signed request may cut it into others; the less a route takes, the fewer these are.
-    Webhook,
-    /// Whatever a widget sends.
-    Studio,
-}
-
-/// Reads a body whose signature is to be checked. Its place in flight is for others meanwhile.
-async fn read(
-    edge: &Edge,
-    state: &RequestState,
-    request: &mut ServiceRequest,
-) -> Result<Bytes, ApiError> {
-    let (head, payload) = request.parts_mut();
-    let reading = Reading::of(head, payload);
-    if reading.is_of_nothing() {
-        return reading.whole(MAX_BODY_BYTES, &edge.limits, state).await;
-    }
-    let unproven = edge.load.unproven.enter().ok_or_else(edge::overloaded)?;
-    state.permit.take();
-    let body = reading.whole(MAX_BODY_BYTES, &edge.limits, state).await?;
-    drop(unproven);
-    state.permit.replace(Some(edge.load.in_flight.enter().ok_or_else(edge::overloaded)?));
-    Ok(body)
-}
-
-/// What came, before anybody knows whose it is.
-struct Arrived {
-    body: Bytes,
-    is_form: bool,
-    /// Of the body, if it is a form.
-    form: Pairs,
-    /// Of query and body.
-    pairs: Pairs,
-    /// The connector that it goes through, if it names one that there is.
-    connector: Option<Arc<StoredConnector>>,
-}
-
-impl Arrived {
-    async fn read(
-        edge: &Edge,
-        state: &RequestState,
-        request: &mut ServiceRequest,
-    ) -> Result<Self, ApiError> {
-        let body = read(edge, state, request).await?;
-        let query = request.query_string().as_bytes();
-        let is_form = declares_form(request.headers());
-        let parameters =
-            |encoded: &[u8]| memchr_iter(b'&', encoded).count() + usize::from(!encoded.is_empty());
-        let of_body = if is_form { parameters(&body) } else { 0 };
-        // Before they are decoded, sorted, and looked through.
-        if parameters(query) + of_body > MAX_PARAMETERS {
-            return Err(too_many());
-        }
-        let query = Pairs::decode(query);
-        let connector = match connector_of(request) {
-            Some(id) => edge.doors.connector(&id).await?,
-            None => None,
-        };
-        if is_form {
-            let form = Pairs::decode(&body);
-            let pairs = query.and(form.clone());
-            return Ok(Self { body, is_form, form, pairs, connector });
-        }
-        let pairs = query.and(Pairs::of_json(&body));
-        if pairs.len() > MAX_PARAMETERS {
-            return Err(too_many());
-        }
-        Ok(Self { body, is_form, form: Pairs::default(), pairs, connector })
-    }
-
-    fn admit(
-        &self,
-        edge: &Edge,
-        request: &ServiceRequest,
-        route: Route,
-    ) -> Result<Admitted, Refused> {
-        let is_plain = self.is_form || self.body.is_empty();
-        if route == Route::Webhook && !is_plain {
-            return Err(Refused::NotAForm);
-        }
-        edge.twilio.admit(&self.presented(request, route))
-    }
-
-    /// Leaves to the handler what a request that was let in says.
-    fn hand_on(self, state: &RequestState) {
-        // Set once: a request is let in once.
-        let _ = state.parameters.set(self.pairs);
-        if let Some(connector) = self.connector {
-            let _ = state.connector.set(connector);
-        }
-    }
-
-    fn presented<'r>(&'r self, request: &'r ServiceRequest, route: Route) -> Presented<'r> {
-        let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-        let payload = if self.is_form {
-            Payload::Form { pairs: &self.form, raw: Some(&self.body) }
-        } else if self.body.is_empty() && !request.headers().contains_key(header::CONTENT_TYPE) {
-            Payload::None
-        } else {
-            Payload::Body(&self.body)
-        };
-        Presented {
-            signature: text(SIGNATURE).unwrap_or_default(),
-            settings: text(SETTINGS),
-            host: text(header::HOST.as_str()),
-            target: request.uri().path_and_query().map_or("/", |target| target.as_str()),
-            payload,
-            pairs: &self.pairs,
-            needs_account: route == Route::Webhook,
-            connector: self.connector.as_deref(),
-        }
-    }
-}
-
 fn let_in(
     edge: &Edge,
     state: &RequestState,
@@ -284,11 +163,6 @@ fn shown(headers: &HeaderMap) -> Shown {
         (None, _) if signature::is_signature(text) => Shown::One,
         (None, _) => Shown::Malformed,
     }
-}
-
-fn declares_form(headers: &HeaderMap) -> bool {
-    let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    form::is_form(declared.unwrap_or_default())
 }
 
 fn count(edge: &Edge, outcome: &'static str) {
@@ -337,11 +211,6 @@ fn listed(items: impl IntoIterator<Item = String>) -> String {
         listed.push(format!("and {more} more"));
     }
     listed.join("; ")
-}
-
-fn too_many() -> ApiError {
-    let message = format!("More than {MAX_PARAMETERS} parameters are not looked at");
-    ApiError::new(Code::BodyTooLarge, message)
 }
 
 fn refused() -> ApiError {

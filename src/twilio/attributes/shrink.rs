@@ -12,11 +12,11 @@ use crate::domain::members::Member;
 // Beyond 2^53 not every whole number is a float.
 const EXACT: u64 = 1 << 53;
 /// Room for the names of members that are left out.
-pub(super) const NAMES_BYTES: usize = 1000;
+pub(in crate::twilio) const NAMES_BYTES: usize = 1000;
 const NAME_CHARACTERS: usize = 40;
 
 /// JSON in which whole numbers beyond 2⁵³ are texts of the same digits; else the very bytes.
-pub(super) fn numbers_as_text(json: &str) -> Cow<'_, str> {
+pub(in crate::twilio) fn numbers_as_text(json: &str) -> Cow<'_, str> {
     let mut changed = String::new();
     let mut copied = 0;
     let mut in_text = false;
@@ -65,7 +65,7 @@ fn is_beyond(number: &str) -> bool {
 }
 
 /// `data` in at most `room` bytes: its largest top members are left out, and named as `data.<name>`.
-pub(super) fn to_fit(data: &str, room: usize) -> (String, Vec<String>) {
+pub(in crate::twilio) fn to_fit(data: &str, room: usize) -> (String, Vec<String>) {
     let members = members::members(data).unwrap_or_default();
     let bytes = |member: &Member<'_>| member.key.len() + member.value.get().len() + 2;
     let mut largest: Vec<usize> = (0..members.len()).collect();

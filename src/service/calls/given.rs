@@ -1,0 +1,134 @@
+//! What an agent gives with the call itself, where it writes no handoff: `ConversationRelay`'s
+//! `HandoffData`, and the target and headers of a SIP REFER.
+
+use serde_json::Map;
+use serde_json::Value;
+
+use crate::domain::data;
+use crate::domain::handoff_id::HandoffId;
+use crate::service::calls::Asked;
+use crate::service::calls::Calls;
+use crate::service::calls::STORE_PATIENCE;
+use crate::service::calls::ask;
+use crate::service::calls::back::Found;
+use crate::service::calls::blind;
+use crate::service::error::ServiceError;
+use crate::service::handoffs::Precondition;
+use crate::service::handoffs::SharedId;
+use crate::service::handoffs::Write;
+use crate::twilio::webhook::ReferTarget;
+use crate::twilio::webhook::Webhook;
+
+/// The `data` that a webhook brings, if it brings any.
+pub(super) fn by(webhook: Webhook<'_>) -> Option<String> {
+    match (webhook.handoff_data(), webhook.refer_target()) {
+        (Some(text), _) => Some(of_text(text)),
+        (None, Some(target)) => Some(of_refer(&target)),
+        (None, None) => None,
+    }
+}
+
+/// An object stays as it is spelled; whatever else an agent says is what it has to say of the call.
+fn of_text(text: &str) -> String {
+    if data::check(text).is_ok() {
+        return text.trim().to_owned();
+    }
+    Value::Object(Map::from_iter([("summary".to_owned(), text.into())])).to_string()
+}
+
+/// `X-Destination` or the user part is the destination, and every other header a member under its name,
+/// in `snake_case`.
+fn of_refer(target: &ReferTarget) -> String {
+    let mut members = Map::new();
+    members.insert("destination".to_owned(), target.user.as_str().into());
+    for (name, value) in &target.headers {
+        let name = name.to_ascii_lowercase().replace('-', "_");
+        members.insert(name, value.as_str().into());
+    }
+    Value::Object(members).to_string()
+}
+
+impl Calls {
+    /// Keeps what came with the call as its handoff, if the agent has written none for this visit.
+    /// Answers what the handoff is then; what cannot be stored is still told to whoever takes the call.
+    pub(super) async fn keep_given(
+        &self,
+        asked: &Asked<'_>,
+        call: &HandoffId,
+        data: String,
+    ) -> Found {
+        let nobody_waits = || Ok(None::<()>);
+        let ask = ask(asked, call);
+        let there = match self.find(asked, call, None, nobody_waits).await {
+            Found::Missing => self.revision(asked, call).await,
+            Found::Unknown => return Found::InHand(data),
+            found @ (Found::Handoff(_) | Found::InHand(_)) => return found,
+        };
+        let precondition = match there {
+            0 => Precondition::Absent,
+            revision => Precondition::OneOf(vec![revision]),
+        };
+        let write = Write {
+            ask,
+            shared_id: SharedId::Keep,
+            data: data.clone(),
+            status: None,
+            ttl_seconds: None,
+            precondition,
+        };
+        let writing = self.parts.handoffs.write(asked.who, write);
+        match tokio::time::timeout(STORE_PATIENCE, writing).await {
+            Ok(Ok(stored)) => Found::Handoff(stored.handoff),
+            // The agent was quicker.
+            Ok(Err(ServiceError::Precondition(_) | ServiceError::Contended)) => {
+                match self.find(asked, call, None, nobody_waits).await {
+                    found @ Found::Handoff(_) => found,
+                    Found::InHand(_) | Found::Missing | Found::Unknown => Found::InHand(data),
+                }
+            }
+            Ok(Err(why)) => {
+                blind(asked, &why);
+                Found::InHand(data)
+            }
+            Err(late) => {
+                blind(asked, &late);
+                Found::InHand(data)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::twilio::form::Pairs;
+
+    fn by_form(form: &str) -> Option<String> {
+        by(Webhook::new(&Pairs::decode(form.as_bytes())))
+    }
+
+    #[test]
+    fn what_an_agent_gives_is_data_whatever_it_is() {
+        assert_eq!(by_form("CallSid=x"), None);
+        let object = by_form("HandoffData=%20%7B%22n%22:1.10%7D").unwrap();
+        assert_eq!(object, r#"{"n":1.10}"#);
+        for (text, summary) in [("late+bill", "late bill"), ("[1]", "[1]"), ("%7B%22a", "{\"a")] {
+            let given: Value =
+                serde_json::from_str(&by_form(&format!("HandoffData={text}")).unwrap()).unwrap();
+            assert_eq!(given["summary"], summary);
+        }
+        let twice = by_form("HandoffData=%7B%22a%22:1,%22a%22:2%7D").unwrap();
+        assert!(twice.starts_with(r#"{"summary":"#), "{twice}");
+    }
+
+    #[test]
+    fn a_refer_gives_its_target_and_its_headers() {
+        let form =
+            "ReferTransferTarget=%3Csip:billing@pbx?X-Reason=late%2520bill%26X-Customer-ID=7%3E";
+        let given: Value = serde_json::from_str(&by_form(form).unwrap()).unwrap();
+        let wanted = serde_json::json!({"destination": "billing", "reason": "late bill", "customer_id": "7"});
+        assert_eq!(given, wanted);
+        let form = "ReferTransferTarget=sip:1@pbx?X-Destination=sales";
+        assert_eq!(by_form(form).unwrap(), r#"{"destination":"sales"}"#);
+    }
+}

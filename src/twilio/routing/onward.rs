@@ -1,0 +1,160 @@
+//! Where a call goes when it comes back from the agent.
+
+use percent_encoding::NON_ALPHANUMERIC;
+use percent_encoding::utf8_percent_encode;
+
+use crate::domain::connector::address::WaitUrl;
+use crate::domain::connector::address::WorkflowSid;
+use crate::domain::connector::destination::Destination;
+use crate::domain::connector::destination::Fallback;
+use crate::domain::handoff::Status;
+use crate::twilio::attributes;
+use crate::twilio::attributes::About;
+use crate::twilio::attributes::fields::Fields;
+use crate::twilio::attributes::fields::SUMMARY;
+use crate::twilio::routing::Visit;
+use crate::twilio::routing::say;
+use crate::twilio::routing::sip;
+use crate::twilio::studio;
+use crate::twilio::twiml;
+use crate::twilio::twiml::Element;
+
+/// What is known of a call that comes back.
+#[derive(Clone, Copy, Debug)]
+pub enum Known<'a> {
+    /// Its handoff.
+    Handoff {
+        /// What the agent says of it.
+        status: Status,
+        /// The object.
+        data: &'a str,
+    },
+    /// Nothing, and why: `missing` or `error`.
+    Nothing(&'static str),
+}
+
+/// Who a call is, beside its SID.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// Whom Twilio names as calling.
+    pub from: &'a str,
+    /// The call came by SIP, so that it can be referred.
+    pub is_by_sip: bool,
+    /// The Twilio account it is of.
+    pub account_sid: &'a str,
+}
+
+/// The `TwiML` for a call that needs a person, or needs none any more; `None` when the connector names
+/// nobody who would take it.
+pub fn onward(visit: &Visit<'_>, caller: Caller<'_>, known: Known<'_>) -> Option<String> {
+    let Known::Handoff { status, data } = known else { return enqueue(visit, caller, known, None) };
+    if status == Status::Contained {
+        return Some(twiml::response([Element::new("Hangup")]));
+    }
+    let destination = &Fields::of(data, SUMMARY).destination;
+    match visit.connector.settings.destinations.get(destination) {
+        None | Some(Destination::Workflow { .. }) => {
+            enqueue(visit, caller, known, Some(destination))
+        }
+        Some(Destination::Number(number)) => {
+            Some(put_through(visit, "Dial", |dial| dial.text(number.as_str())))
+        }
+        Some(Destination::Sip(uri)) => {
+            let call = [("X-Call-Sid", visit.call.as_str())];
+            let uri = sip::with_headers(uri.as_str(), call.into_iter());
+            // Only a call that came by SIP can be referred; Twilio ends any other with an error.
+            let verb = if caller.is_by_sip { "Refer" } else { "Dial" };
+            Some(put_through(visit, verb, |dial| dial.child(Element::new("Sip").text(uri))))
+        }
+    }
+}
+
+/// The `TwiML` that hangs up.
+pub fn hangup() -> String {
+    twiml::response([Element::new("Hangup")])
+}
+
+fn put_through(
+    visit: &Visit<'_>,
+    verb: &'static str,
+    to: impl FnOnce(Element) -> Element,
+) -> String {
+    let verb = Element::new(verb).with("action", visit.queue_url()).with("method", "POST");
+    twiml::response([to(verb)])
+}
+
+fn enqueue(
+    visit: &Visit<'_>,
+    caller: Caller<'_>,
+    known: Known<'_>,
+    destination: Option<&str>,
+) -> Option<String> {
+    let settings = &visit.connector.settings;
+    let named = destination.and_then(|key| settings.destinations.get(key));
+    let (workflow, priority, timeout): (&WorkflowSid, _, _) = match named {
+        Some(Destination::Workflow { sid, priority, timeout_seconds }) => {
+            (sid, *priority, *timeout_seconds)
+        }
+        _ => (settings.flex.workflow_sid.as_ref()?, None, None),
+    };
+    let (status, data) = match known {
+        Known::Handoff { status, data } => (status.as_str(), Some(data)),
+        Known::Nothing(why) => (why, None),
+    };
+    let about = About {
+        id: visit.call.as_str(),
+        connector_id: visit.connector.id.as_str(),
+        public_url: visit.public_url,
+        leg: visit.leg,
+        from: caller.from,
+    };
+    let asked = data.map(|data| Fields::of(data, SUMMARY).priority).filter(|asked| *asked > 0);
+    let task = Element::new("Task")
+        .with_some("priority", priority.or(asked).map(|number| number.to_string()))
+        .with_some("timeout", timeout.map(|seconds| seconds.to_string()))
+        .text(attributes::of_task(&about, status, data, &settings.flex));
+    let enqueue = Element::new("Enqueue")
+        .with("workflowSid", workflow.as_str())
+        .with("action", visit.queue_url())
+        .with("method", "POST")
+        .with_some("waitUrl", settings.flex.wait_url.as_ref().map(WaitUrl::as_str));
+    Some(twiml::response([enqueue.child(task)]))
+}
+
+/// The `TwiML` for a call that nobody takes: what the connector says is left to do.
+pub fn fallback(fallback: &Fallback, language: &str) -> String {
+    let dial = fallback.number.as_ref().map(|number| Element::new("Dial").text(number.as_str()));
+    let end = dial.unwrap_or_else(|| Element::new("Hangup"));
+    twiml::response(say(fallback.say.as_str(), language).into_iter().chain([end]))
+}
+
+/// The `TwiML` that goes back into the visit's flow, with what the flow's log should show. What is not
+/// there yet, the flow's own request waits for.
+pub fn to_flow(visit: &Visit<'_>, caller: Caller<'_>, known: Option<Known<'_>>) -> Option<String> {
+    let flow = visit.flow?;
+    let fields = match known {
+        Some(Known::Handoff { data, .. }) => Fields::of(data, SUMMARY),
+        Some(Known::Nothing(_)) | None => Fields::default(),
+    };
+    let destination = visit.connector.settings.destinations.get(&fields.destination);
+    let action = match known {
+        Some(Known::Handoff { status, .. }) => studio::action(status, destination),
+        Some(Known::Nothing(_)) => "fallback",
+        None => "pending",
+    };
+    let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+    let url = format!(
+        "{}?FlowEvent=return&leg={}&after={}&action={action}&destination={}&reason={}",
+        flow_url(caller.account_sid, flow),
+        visit.leg,
+        visit.after,
+        encoded(&fields.destination),
+        encoded(&fields.reason),
+    );
+    Some(twiml::response([Element::new("Redirect").with("method", "POST").text(url)]))
+}
+
+/// A flow's own webhook, which drives it.
+pub fn flow_url(account_sid: &str, flow: &str) -> String {
+    format!("https://webhooks.twilio.com/v1/Accounts/{account_sid}/Flows/{flow}")
+}

@@ -1,0 +1,231 @@
+//! [`Webhook`]: what a voice webhook says, whichever it is: of the call, of how the agent's visit or the
+//! queue ended, and of what Baton put into its own URL.
+//!
+//! A parameter that is given twice says nothing. Sources: Twilio's pages on voice webhooks, `<Connect>`,
+//! `<Dial>`, `<Refer>`, `<Enqueue>`, `ConversationRelay` and "Inbound SIP REFER".
+
+use percent_encoding::percent_decode_str;
+
+use crate::domain::handoff_id::HandoffId;
+use crate::twilio::form::Pairs;
+
+// Of those of a call that was put through; Twilio's own words for one that was not.
+const NOT_REACHED: [&str; 4] = ["busy", "failed", "no-answer", "canceled"];
+const OVER: [&str; 5] = ["completed", "busy", "failed", "no-answer", "canceled"];
+// An agent that closes its socket ends a stream; Twilio calls that an error too.
+const CLOSED_BY_AGENT: &str = "31921";
+
+/// What a voice webhook says.
+#[derive(Clone, Copy, Debug)]
+pub struct Webhook<'p>(&'p Pairs);
+
+/// A Studio flow, as the URL of a webhook names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow<'p> {
+    /// None.
+    None,
+    /// `FW` and 32 hex digits.
+    Sid(&'p str),
+    /// Something else: a template that nobody rendered, most likely.
+    Malformed,
+}
+
+impl<'p> Webhook<'p> {
+    /// A webhook by its verified parameters.
+    pub fn new(pairs: &'p Pairs) -> Self {
+        Self(pairs)
+    }
+
+    fn text(self, name: &str) -> &'p str {
+        self.0.one(name).ok().flatten().unwrap_or_default()
+    }
+
+    /// The call's SID, if it is one.
+    pub fn call(self) -> Option<HandoffId> {
+        self.call_in("CallSid")
+    }
+
+    /// The SID of the call that began this one, if one did.
+    pub fn parent(self) -> Option<HandoffId> {
+        self.call_in("ParentCallSid")
+    }
+
+    fn call_in(self, name: &str) -> Option<HandoffId> {
+        self.text(name).parse().ok().filter(HandoffId::is_call_sid)
+    }
+
+    /// The Twilio account, as the door has checked it.
+    pub fn account_sid(self) -> &'p str {
+        self.text("AccountSid")
+    }
+
+    /// Who calls.
+    pub fn from(self) -> &'p str {
+        self.text("From")
+    }
+
+    /// The call is over: the caller hung up.
+    pub fn is_over(self) -> bool {
+        OVER.contains(&self.text("CallStatus"))
+    }
+
+    /// The call came by SIP, so that it can be referred.
+    pub fn is_by_sip(self) -> bool {
+        let is_sip = |text: &str| text.starts_with("sip:") || text.starts_with("sips:");
+        is_sip(self.from()) || !self.text("SipCallId").is_empty()
+    }
+
+    /// The flow to go back to.
+    pub fn flow(self) -> Flow<'p> {
+        let sid = self.text("flow");
+        let hex = sid.strip_prefix("FW").unwrap_or_default();
+        match sid {
+            "" => Flow::None,
+            _ if hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_hexdigit()) => Flow::Sid(sid),
+            _ => Flow::Malformed,
+        }
+    }
+
+    /// The visit that it ends; 0 when it is of none that Baton began.
+    pub fn leg(self) -> u32 {
+        self.text("leg").parse().unwrap_or_default()
+    }
+
+    /// The revision that was there when the visit began.
+    pub fn after(self) -> u64 {
+        self.text("after").parse().unwrap_or_default()
+    }
+
+    /// What an agent on `ConversationRelay` said when it ended.
+    pub fn handoff_data(self) -> Option<&'p str> {
+        Some(self.text("HandoffData")).filter(|data| !data.trim().is_empty())
+    }
+
+    /// The agent was not reached, or broke off.
+    pub fn agent_failed(self) -> bool {
+        self.text("SessionStatus") == "failed" || self.was_not_reached()
+    }
+
+    /// Nobody answered who was called.
+    pub fn was_not_reached(self) -> bool {
+        NOT_REACHED.contains(&self.text("DialCallStatus"))
+            || NOT_REACHED.contains(&self.text("ReferCallStatus"))
+    }
+
+    /// The queue did not take the call, or lost it.
+    pub fn queue_failed(self) -> bool {
+        ["queue-full", "system-error", "error"].contains(&self.text("QueueResult"))
+    }
+
+    /// What went wrong with a stream, if something did.
+    pub fn stream_error(self) -> Option<StreamError> {
+        let says = self.text("StreamError");
+        match self.text("StreamEvent") {
+            "stream-error" if says.contains(CLOSED_BY_AGENT) || says.contains("Close Error") => {
+                Some(StreamError::ClosedByAgent)
+            }
+            "stream-error" => Some(StreamError::Failed),
+            _ => None,
+        }
+    }
+
+    /// Where an agent on SIP referred the call to, with the headers of its REFER.
+    pub fn refer_target(self) -> Option<ReferTarget> {
+        ReferTarget::read(self.text("ReferTransferTarget"))
+    }
+}
+
+/// What is the matter with a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamError {
+    /// Nothing: the agent closed it, as it does when it is done. Error 31921.
+    ClosedByAgent,
+    /// The agent was not reached, or broke off.
+    Failed,
+}
+
+/// The `Refer-To` of a SIP REFER, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReferTarget {
+    /// Its user part: whom the agent means.
+    pub user: String,
+    /// Its headers that begin with `X-`, in order, decoded; names without the `X-`.
+    pub headers: Vec<(String, String)>,
+}
+
+impl ReferTarget {
+    /// Reads `<sip:user@host;parameters?X-Header=value&…>`, with or without brackets and a name before
+    /// them.
+    fn read(text: &str) -> Option<Self> {
+        let inner = text.split_once('<').map_or(text, |(_, rest)| rest);
+        let inner = inner.split('>').next().unwrap_or_default().trim();
+        let rest = ["sip:", "sips:", "tel:"].iter().find_map(|scheme| {
+            let begins = inner.get(..scheme.len())?.eq_ignore_ascii_case(scheme);
+            begins.then(|| inner.get(scheme.len()..)).flatten()
+        })?;
+        let (address, headers) = rest.split_once('?').unwrap_or((rest, ""));
+        let user = address.split(['@', ';']).next().unwrap_or_default();
+        let header = |part: &str| {
+            let (name, value) = part.split_once('=')?;
+            let name = decoded(name);
+            let short = name.get(..2).filter(|x| x.eq_ignore_ascii_case("x-")).and(name.get(2..));
+            short.filter(|short| !short.is_empty()).map(|short| (short.to_owned(), decoded(value)))
+        };
+        let headers = headers.split('&').filter_map(header).collect();
+        Some(Self { user: decoded(user), headers })
+    }
+
+    /// The value of a header, by its name without the `X-`.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(text: &str) -> Option<ReferTarget> {
+        ReferTarget::read(text)
+    }
+
+    #[test]
+    fn a_refers_target_is_taken_apart() {
+        let read = target("\"Desk\" <sip:billing@pbx.example;transport=tls?X-Reason=late%20bill&x-customer-id=7&Replaces=1>").unwrap();
+        assert_eq!(read.user, "billing");
+        assert_eq!(
+            (read.header("reason"), read.header("Customer-ID")),
+            (Some("late bill"), Some("7"))
+        );
+        assert_eq!(read.headers.len(), 2);
+        assert_eq!(target("sip:+441632960000@x").unwrap().user, "+441632960000");
+        assert_eq!(target("tel:+44").unwrap().user, "+44");
+        for none in ["", "billing", "https://x", "<>", "sip", "é:"] {
+            assert_eq!(target(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_webhook_says_how_a_visit_ended() {
+        let says = |form: &str| Pairs::decode(form.as_bytes());
+        let pairs =
+            says("CallStatus=in-progress&SessionStatus=failed&leg=2&after=7&flow=%7B%7Bx%7D%7D");
+        let webhook = Webhook::new(&pairs);
+        assert!(webhook.agent_failed() && !webhook.is_over());
+        assert_eq!((webhook.leg(), webhook.after(), webhook.flow()), (2, 7, Flow::Malformed));
+        let pairs = says("CallStatus=completed&leg=1&leg=2&CallSid=x&From=sip:a@b");
+        let webhook = Webhook::new(&pairs);
+        assert!(webhook.is_over() && webhook.is_by_sip() && webhook.call().is_none());
+        assert_eq!(webhook.leg(), 0);
+        let error = |form: &str| Webhook::new(&says(form)).stream_error();
+        let closed = "StreamEvent=stream-error&StreamError=31921+Stream+-+WebSocket+-+Close+Error";
+        assert_eq!(error(closed), Some(StreamError::ClosedByAgent));
+        assert_eq!(error("StreamEvent=stream-error&StreamError=31920"), Some(StreamError::Failed));
+        assert_eq!(error("StreamEvent=stream-stopped"), None);
+    }
+}
