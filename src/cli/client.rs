@@ -24,6 +24,11 @@ pub(super) struct Server {
 }
 
 impl Server {
+    /// Where the server is, as it was given.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Sends a request with the key and answers its JSON; a refusal is a failure in the server's own
     /// words.
     pub(super) fn ask(
@@ -99,7 +104,7 @@ impl Server {
         })
     }
 
-    fn key(&self) -> Result<String, Failure> {
+    pub(super) fn key(&self) -> Result<String, Failure> {
         #[expect(clippy::disallowed_methods, reason = "a client's one secret; it has no flag")]
         let given = std::env::var("BATON_API_KEY").ok();
         let file = self.api_key_file.as_ref().filter(|file| !file.is_empty());

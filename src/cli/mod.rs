@@ -1,6 +1,7 @@
 //! What an operator types. Answers go to standard output, the log and complaints to standard error;
 //! exit 0 is done, 1 failed, 64 asked for wrongly.
 
+mod call;
 mod client;
 mod connector;
 mod key;
@@ -36,6 +37,8 @@ enum Command {
     Serve(Box<Raw>),
     /// Make, list and revoke API keys of a running server
     Key(key::Args),
+    /// Play whole calls against a server, with a pretend Twilio and a pretend agent
+    Call(Box<call::Args>),
     /// Make connectors on a running server, link them to Twilio, find out what is wrong with them
     Connector(Box<connector::Args>),
     /// Make and check Twilio's request signatures, and find out why one is refused
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Serve(raw) => serve::run(&raw),
+        Command::Call(args) => call::run(*args),
         Command::Key(args) => key::run(args),
         Command::Connector(args) => connector::run(*args),
         Command::Sign(args) => sign::run(args),

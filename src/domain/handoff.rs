@@ -80,6 +80,10 @@ pub struct Heading {
     /// That connector's environment.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub client_env: Option<ClientEnv>,
+    /// Its call has visited an agent again since it was written: whoever writes the same again means the
+    /// new visit.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub left_over: bool,
     /// How long it lives after each write at least, in seconds, now that its call has ended.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub held_seconds: Option<u32>,
@@ -135,13 +139,14 @@ impl Handoff {
     }
 
     /// Whether a write of this content would change nothing: same bytes, `shared_id`, status and
-    /// connector.
+    /// connector, of the same visit of its call.
     pub fn holds(&self, heading: &Heading, data: &str) -> bool {
         self.data() == data.as_bytes()
             && self.heading.shared_id == heading.shared_id
             && self.heading.status == heading.status
             && self.heading.connector == heading.connector
             && self.heading.client_env == heading.client_env
+            && !self.heading.left_over
     }
 }
 
@@ -205,6 +210,7 @@ mod tests {
             ttl_seconds: 60,
             connector: None,
             client_env: None,
+            left_over: false,
             held_seconds: None,
         };
         Handoff::new(heading, data, 7, Timestamp::NEVER)

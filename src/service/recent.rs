@@ -121,6 +121,7 @@ mod tests {
             ttl_seconds: 60,
             connector: None,
             client_env: None,
+            left_over: false,
             held_seconds: None,
         }
     }

@@ -109,8 +109,7 @@ pub fn compat(connector: &ConnectorId, greeting: &str) -> String {
 
 /// A text without the characters that XML cannot hold, in whatever form; a space stands for each.
 fn allowed(text: &str) -> Cow<'_, str> {
-    let is_not =
-        |c: char| (c.is_control() && !"\t\n\r".contains(c)) || "\u{fffe}\u{ffff}".contains(c);
+    let is_not = |c: char| (c < ' ' && !"\t\n\r".contains(c)) || "\u{fffe}\u{ffff}".contains(c);
     if text.contains(is_not) { text.replace(is_not, " ").into() } else { text.into() }
 }
 

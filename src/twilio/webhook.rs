@@ -147,6 +147,8 @@ pub enum StreamError {
 /// The `Refer-To` of a SIP REFER, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReferTarget {
+    /// It, without headers and parameters, as it is spelled.
+    pub address: String,
     /// Its user part: whom the agent means.
     pub user: String,
     /// Its headers that begin with `X-`, in order, decoded; names without the `X-`.
@@ -172,7 +174,8 @@ impl ReferTarget {
             short.filter(|short| !short.is_empty()).map(|short| (short.to_owned(), decoded(value)))
         };
         let headers = headers.split('&').filter_map(header).collect();
-        Some(Self { user: decoded(user), headers })
+        let bare = inner.split(['?', ';']).next().unwrap_or_default();
+        Some(Self { address: bare.to_owned(), user: decoded(user), headers })
     }
 
     /// The value of a header, by its name without the `X-`.
@@ -197,7 +200,10 @@ mod tests {
     #[test]
     fn a_refers_target_is_taken_apart() {
         let read = target("\"Desk\" <sip:billing@pbx.example;transport=tls?X-Reason=late%20bill&x-customer-id=7&Replaces=1>").unwrap();
-        assert_eq!(read.user, "billing");
+        assert_eq!(
+            (read.user.as_str(), read.address.as_str()),
+            ("billing", "sip:billing@pbx.example")
+        );
         assert_eq!(
             (read.header("reason"), read.header("Customer-ID")),
             (Some("late bill"), Some("7"))

@@ -73,6 +73,7 @@ fn fill(folder: &Path, from: u64, to: u64) {
                 ttl_seconds: 86_400,
                 connector: None,
                 client_env: None,
+                left_over: false,
                 held_seconds: None,
             };
             let key = names::handoff(&heading.account, &heading.id);

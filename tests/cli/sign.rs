@@ -190,7 +190,7 @@ fn readme_knows_every_reason_that_is_told() {
         include_str!("../../src/twilio/signature/explain.rs"),
         include_str!("../../src/twilio/form.rs"),
         include_str!("../../src/auth/twilio_request/mod.rs"),
-        include_str!("../../src/http/twilio/door.rs"),
+        include_str!("../../src/http/twilio/door/mod.rs"),
     ]
     .concat();
     for text in &quoted {

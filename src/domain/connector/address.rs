@@ -1,5 +1,5 @@
 //! Addresses and lines as Twilio takes them: [`AgentUrl`], [`WaitUrl`], [`SipUri`], [`PhoneNumber`],
-//! [`WorkflowSid`], [`Line`].
+//! [`WorkflowSid`], [`ChannelSid`], [`Line`].
 
 use std::str::FromStr;
 
@@ -108,6 +108,11 @@ texts! {
     /// A TaskRouter workflow.
     WorkflowSid: "must be a workflow's SID: WW and 32 hex digits", |text| {
         let hex = text.strip_prefix("WW").unwrap_or_default();
+        hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_hexdigit())
+    };
+    /// A `TaskRouter` task channel.
+    ChannelSid: "must be a task channel's SID: TC and 32 hex digits", |text| {
+        let hex = text.strip_prefix("TC").unwrap_or_default();
         hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_hexdigit())
     };
     /// What is said to a caller; may be empty.

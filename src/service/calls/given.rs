@@ -36,11 +36,12 @@ fn of_text(text: &str) -> String {
     Value::Object(Map::from_iter([("summary".to_owned(), text.into())])).to_string()
 }
 
-/// `X-Destination` or the user part is the destination, and every other header a member under its name,
-/// in `snake_case`.
+/// `X-Destination` or the user part is the destination, the address is `refer_to`, and every other header
+/// a member under its name, in `snake_case`.
 fn of_refer(target: &ReferTarget) -> String {
     let mut members = Map::new();
     members.insert("destination".to_owned(), target.user.as_str().into());
+    members.insert("refer_to".to_owned(), target.address.as_str().into());
     for (name, value) in &target.headers {
         let name = name.to_ascii_lowercase().replace('-', "_");
         members.insert(name, value.as_str().into());
@@ -59,14 +60,16 @@ impl Calls {
     ) -> Found {
         let nobody_waits = || Ok(None::<()>);
         let ask = ask(asked, call);
-        let there = match self.find(asked, call, None, nobody_waits).await {
-            Found::Missing => self.revision(asked, call).await,
-            Found::Unknown => return Found::InHand(data),
-            found @ (Found::Handoff(_) | Found::InHand(_)) => return found,
-        };
-        let precondition = match there {
-            0 => Precondition::Absent,
-            revision => Precondition::OneOf(vec![revision]),
+        // Of no visit that Baton began it cannot be told what is older; what comes with the call is new.
+        let precondition = if asked.webhook.leg() == 0 {
+            Precondition::None
+        } else {
+            match self.find(asked, call, None, nobody_waits).await {
+                Found::Missing if asked.webhook.after() == 0 => Precondition::Absent,
+                Found::Missing => Precondition::OneOf(vec![asked.webhook.after()]),
+                Found::Unknown => return Found::InHand(data),
+                found @ (Found::Handoff(_) | Found::InHand(_)) => return found,
+            }
         };
         let write = Write {
             ask,
@@ -126,9 +129,9 @@ mod tests {
         let form =
             "ReferTransferTarget=%3Csip:billing@pbx?X-Reason=late%2520bill%26X-Customer-ID=7%3E";
         let given: Value = serde_json::from_str(&by_form(form).unwrap()).unwrap();
-        let wanted = serde_json::json!({"destination": "billing", "reason": "late bill", "customer_id": "7"});
+        let wanted = serde_json::json!({"destination": "billing", "reason": "late bill", "customer_id": "7", "refer_to": "sip:billing@pbx"});
         assert_eq!(given, wanted);
         let form = "ReferTransferTarget=sip:1@pbx?X-Destination=sales";
-        assert_eq!(by_form(form).unwrap(), r#"{"destination":"sales"}"#);
+        assert_eq!(by_form(form).unwrap(), r#"{"destination":"sales","refer_to":"sip:1@pbx"}"#);
     }
 }

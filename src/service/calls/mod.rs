@@ -57,9 +57,9 @@ use crate::twilio::webhook::Webhook;
 
 pub use crate::service::calls::back::WAIT;
 
-// What one question to the store may take while a caller listens to nothing. Three of them are less
-// than the request's own deadline.
-const STORE_PATIENCE: Duration = Duration::from_millis(700);
+// What one question to the store may take while a caller listens to nothing. Four of them, as a visit
+// asks, are less than the request's own deadline.
+const STORE_PATIENCE: Duration = Duration::from_millis(500);
 // Twilio asks for one call at one time, and repeats itself once.
 const RACES: usize = 8;
 
@@ -117,7 +117,7 @@ impl Calls {
         let key = names::call(&asked.connector.id, &call);
         let mut known = patient(self.parts.calls.get(&key)).await.map(Found::live);
         admit(asked, &known)?;
-        let after = self.revision(asked, &call).await;
+        let mut after = None;
         let mut answer = String::new();
         for _ in 0..RACES {
             let now = self.parts.clock.now();
@@ -128,6 +128,10 @@ impl Calls {
             }
             let new = || Call::new(asked.connector.id.clone(), call.clone());
             let before = before.cloned().unwrap_or_else(new);
+            let began_after = match after {
+                Some(after) => after,
+                None => *after.insert(self.left_over(asked, &call).await),
+            };
             let token =
                 self.parts.tokens.mint(&asked.connector.id, &call, now, call_token::LONGEST);
             let visit = Visit {
@@ -135,7 +139,7 @@ impl Calls {
                 public_url: &self.parts.public_url,
                 call: &call,
                 leg: before.legs.saturating_add(1),
-                after,
+                after: began_after,
                 flow,
             };
             answer = match to_agent(&visit, token.ok().as_ref()) {
@@ -159,14 +163,21 @@ impl Calls {
         Ok(answer)
     }
 
-    /// The revision of the handoff that is there when a visit begins. Where that cannot be known it is
+    /// The revision of the handoff that is there when a visit begins, which is none of this visit's. Where that cannot be known it is
     /// the moment: revisions are moments, and what is written from now on has a later one.
-    async fn revision(&self, asked: &Asked<'_>, call: &HandoffId) -> u64 {
+    async fn left_over(&self, asked: &Asked<'_>, call: &HandoffId) -> u64 {
         let ask = ask(asked, call);
         let nobody_waits = || Ok(None::<()>);
         let reading = self.parts.handoffs.read(asked.who, &ask, Patience::default(), nobody_waits);
         match timeout(STORE_PATIENCE, reading).await {
-            Ok(Ok(read)) => read.handoff.revision,
+            Ok(Ok(read)) => {
+                let ask = Ask { by: By::Id(read.handoff.heading.id.clone()), ..ask };
+                let leaving = self.parts.handoffs.leave_over(asked.who, &ask);
+                if let Ok(Err(why)) = timeout(STORE_PATIENCE, leaving).await {
+                    blind(asked, &why);
+                }
+                read.handoff.revision
+            }
             Ok(Err(ServiceError::NoHandoff(_))) => 0,
             Ok(Err(_)) | Err(_) => self.parts.clock.now().micros(),
         }

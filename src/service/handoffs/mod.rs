@@ -2,8 +2,8 @@
 
 mod aliases;
 mod erase;
-mod hold;
 mod list;
+mod of_call;
 mod read;
 mod write;
 

@@ -152,6 +152,7 @@ impl Handoffs {
             ttl_seconds: write.ttl_seconds.unwrap_or(self.limits.default_ttl_seconds),
             connector: None,
             client_env: None,
+            left_over: false,
             held_seconds: self.held_after_its_call(who, &id).await?,
             id,
         };
@@ -263,6 +264,7 @@ impl Handoffs {
         let heading = Heading {
             shared_id: patch.shared_id.over(Some(there)),
             status: patch.status.unwrap_or(status),
+            left_over: false,
             ..there.heading.clone()
         };
         Ok((heading, data))

@@ -24,6 +24,7 @@ fn at(revision: u64, clock: &Clock) -> Arc<Handoff> {
         ttl_seconds: 60,
         connector: None,
         client_env: None,
+        left_over: false,
         held_seconds: None,
     };
     let expires_at = clock.now().plus(Duration::from_secs(60));

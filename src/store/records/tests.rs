@@ -45,6 +45,7 @@ impl Bench {
             ttl_seconds: 60,
             connector: None,
             client_env: None,
+            left_over: false,
             held_seconds: None,
         };
         let expires_at = self.clock.now().plus(Duration::from_secs(60));

@@ -137,7 +137,9 @@ pub fn of_task(
     let insights = exposed.insights(json).into_iter();
     let insights = insights.map(|(name, text)| (name, one_line(&text, INSIGHT_CHARACTERS)));
     flex.conversations.insights = insights.collect();
-    flex.within(TASK_CHARACTERS).0
+    let (json, _) = flex.within(TASK_CHARACTERS);
+    // XML cannot hold them, and JSON can say them.
+    json.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
 }
 
 /// As many members of an object as are rendered in `room` characters, and the names of the others.

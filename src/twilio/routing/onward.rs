@@ -124,8 +124,8 @@ fn enqueue(
 /// The `TwiML` for a call that nobody takes: what the connector says is left to do.
 pub fn fallback(fallback: &Fallback, language: &str) -> String {
     let dial = fallback.number.as_ref().map(|number| Element::new("Dial").text(number.as_str()));
-    let end = dial.unwrap_or_else(|| Element::new("Hangup"));
-    twiml::response(say(fallback.say.as_str(), language).into_iter().chain([end]))
+    // Behind the last verb the call ends.
+    twiml::response(say(fallback.say.as_str(), language).into_iter().chain(dial))
 }
 
 /// The `TwiML` that goes back into the visit's flow, with what the flow's log should show. What is not

@@ -52,7 +52,9 @@ fn stream(visit: &Visit<'_>, agent: &str, token: Option<&SecretString>) -> Eleme
 
 fn dial(visit: &Visit<'_>, agent: &Sip, token: Option<&SecretString>) -> Element {
     let of_connector = agent.headers.iter().map(|(name, value)| (name.as_str(), value.expose()));
-    let told = told(visit, token);
+    let mut told = told(visit, token);
+    // Of what Twilio may have no room for, the URL can be known otherwise, and the token cannot.
+    told.sort_by_key(|(name, _, _)| *name != "call_token");
     let of_call = [("X-Call-Sid", visit.call.as_str())].into_iter();
     let of_call = of_call.chain(told.iter().map(|(_, header, value)| (*header, value.as_str())));
     // The connector's own first: without them its agent may take no call at all.

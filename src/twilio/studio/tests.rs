@@ -24,6 +24,7 @@ fn handoff(data: &str, status: Status) -> Handoff {
         ttl_seconds: 60,
         connector: None,
         client_env: None,
+        left_over: false,
         held_seconds: None,
     };
     Handoff::new(heading, data, 7_000_000, Timestamp::NEVER)
