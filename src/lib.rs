@@ -14,7 +14,7 @@
 //! | [`service`] | use cases; each asks first who is asking |
 //! | [`auth`] | doors: a credential in, a principal out; how fast it may ask |
 //! | [`store`] | bytes that survive a restart: engines, seal, records, L1 |
-//! | [`twilio`] | what Twilio is: signatures, parameters, what its widgets take, its REST API |
+//! | [`twilio`] | what Twilio is: signatures, parameters, `TwiML`, what its widgets take, its REST API |
 //! | [`telemetry`] | logs, metrics, the only maker of outbound clients |
 //! | [`config`] | settings as plain, checked data |
 //! | [`domain`] | the nouns; no I/O, no clock read, no framework |
@@ -35,6 +35,13 @@
 //! routes. [`service::connectors`] makes, links and verifies them.
 //!
 //! A read that waits registers with [`store::watch`], looks, and sleeps until a write rings.
+//!
+//! # Life of a call
+//!
+//! `/twilio/voice/…` ([`http`]'s routes of calls, [`service::calls`]) numbers the visit, gives the agent a
+//! call token ([`auth::call_token`]) and sends it the call ([`twilio::routing`]); the agent writes the
+//! handoff; `/twilio/handoff/…` waits for it and sends the call on, with [`twilio::attributes`] for Flex;
+//! `/twilio/status/…` ends it. Where the store does not answer in time, the call goes on without.
 //!
 //! # Life of a start
 //!

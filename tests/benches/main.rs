@@ -17,6 +17,7 @@
 )]
 
 mod bare;
+mod calls;
 mod client;
 mod disk_full;
 mod figures;
@@ -39,6 +40,9 @@ fn main() {
         ["disk-full", baton, folder] => disk_full::run(baton, folder),
         ["waiters", address, key, pid, count] => waiters::wait(address, key, pid, count),
         ["cold", address, key, path, count] => waiters::cold(address, key, path, count),
+        ["calls", address, connector, account, token, rate, seconds] => {
+            calls::play(address, connector, (account, token), (rate, seconds));
+        }
         ["growth", baton, folder, counts] => growth::run(baton, folder, counts),
         [] => {}
         other => {
