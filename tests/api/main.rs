@@ -16,6 +16,7 @@
 
 mod aliases;
 mod bad_input;
+mod blind;
 mod connectors;
 mod contract;
 mod doors;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio::time::timeout;
 use tokio::time::timeout_at;
 
 use crate::domain::call::ANSWER_LIFE;
@@ -98,16 +99,22 @@ impl Calls {
         };
         if asked.webhook.is_over() {
             self.count("hung_up");
-            if let Err(why) = self.ended(asked).await {
+            // The call's status tells it too, and is told if it was not kept.
+            if let Ok(Err(why)) = timeout(STORE_PATIENCE, self.ended(asked)).await {
                 blind(asked, &why);
             }
             return Ok(twiml::EMPTY.to_owned());
         }
-        let has_flow = flow(asked).is_some();
+        // At once first: a store that does not answer is not waited for any longer.
         let found = match given {
             Some(found) => found,
-            None if has_flow => self.find(asked, &call, None, enter).await,
-            None => self.find(asked, &call, Some(Instant::now() + WAIT), enter).await,
+            None => self.find(asked, &call, None, || Ok(None::<()>)).await,
+        };
+        let found = match found {
+            Found::Missing if flow(asked).is_none() => {
+                self.find(asked, &call, Some(Instant::now() + WAIT), enter).await
+            }
+            found => found,
         };
         let failed = !matches!(found, Found::Handoff(_)) && self.has_failed(asked, &call).await;
         let answer = match self.onward(asked, &call, &found, failed) {
@@ -115,7 +122,13 @@ impl Calls {
             None => self.nobody(asked, "it needs a person, and the connector names no workflow")?,
         };
         self.count(if failed { "agent_failed" } else { found.outcome() });
-        Ok(self.remember(asked, &call, &found, answer).await)
+        match found {
+            Found::Handoff(_) | Found::Missing => {
+                Ok(self.remember(asked, &call, &found, answer).await)
+            }
+            // The store takes nothing now. Asked again, it may know more.
+            Found::InHand(_) | Found::Unknown => Ok(answer),
+        }
     }
 
     fn onward(
@@ -231,7 +244,7 @@ impl Calls {
             is_new.then(|| Call { returned_leg: leg, ..call.clone() })
         });
         // One commit for both.
-        let returned = tokio::time::timeout(STORE_PATIENCE, returned);
+        let returned = timeout(STORE_PATIENCE, returned);
         let (first, returned) = tokio::join!(patient(putting), returned);
         if let Ok(Err(why)) = returned {
             blind(asked, &why);
