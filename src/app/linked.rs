@@ -17,6 +17,7 @@ use crate::service::connectors::Connectors;
 use crate::service::connectors::Parts;
 use crate::service::connectors::Reached;
 use crate::service::handoffs::Handoffs;
+use crate::store::call::StoredAnswer;
 use crate::store::call::StoredCall;
 use crate::store::connector::StoredConnector;
 use crate::store::instance::Instance;
@@ -39,6 +40,7 @@ pub(super) struct Linked {
     pub(super) stored: Arc<Records<StoredConnector>>,
     pub(super) twilio: Arc<TwilioDoor>,
     pub(super) calls: Arc<Records<StoredCall>>,
+    pub(super) answers: Arc<Records<StoredAnswer>>,
     tokens: Arc<ConnectorTokens>,
     store: Store,
 }
@@ -56,6 +58,8 @@ impl Linked {
         let stored = Arc::new(Records::new(store.clone(), L1_BYTES, look_ups));
         let look_ups = metrics.look_ups("call");
         let calls = Arc::new(Records::new(store.clone(), CALLS_L1_BYTES, look_ups));
+        let look_ups = metrics.look_ups("answer");
+        let answers = Arc::new(Records::new(store.clone(), ANSWERS_L1_BYTES, look_ups));
         let instance = block_on(Instance::find_or_make(store.kv.as_ref(), &store.seal))?;
         // The store's own key last: what it signed before others were given stays good.
         let given = settings.signing_keys.iter().flatten().cloned();
@@ -63,7 +67,7 @@ impl Linked {
         let tokens = ConnectorTokens::new(&keys, instance.id).map_err(StartError::SigningKeys)?;
         let tokens = Arc::new(tokens);
         let twilio = Arc::new(TwilioDoor::new(&settings.twilio, local, clock.clone()));
-        Ok(Self { stored, calls, twilio, tokens, store: store.clone() })
+        Ok(Self { stored, calls, answers, twilio, tokens, store: store.clone() })
     }
 
     /// The doors of those who hold a secret.
@@ -84,12 +88,10 @@ impl Linked {
         handoffs: Arc<Handoffs>,
         metrics: &Metrics,
     ) -> Result<Calls, StartError> {
-        let look_ups = metrics.look_ups("answer");
-        let answers = Records::new(self.store.clone(), ANSWERS_L1_BYTES, look_ups);
         Ok(Calls::new(calls::Parts {
             handoffs,
             calls: Arc::clone(&self.calls),
-            answers: Arc::new(answers),
+            answers: Arc::clone(&self.answers),
             tokens: CallTokens::new(&self.store.seal)?,
             public_url: self.twilio.public_url().to_owned(),
             clock: self.store.clock.clone(),

@@ -327,7 +327,8 @@ fn handoffs(
     };
     let connectors = Arc::clone(&linked.stored);
     let calls = Arc::clone(&linked.calls);
-    let kept = Kept { records: Arc::new(records), aliases, connectors, calls };
+    let answers = Arc::clone(&linked.answers);
+    let kept = Kept { records: Arc::new(records), aliases, connectors, calls, answers };
     Handoffs::new(kept, rates, clock, limits)
 }
 

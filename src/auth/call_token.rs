@@ -1,7 +1,7 @@
 //! [`CallTokens`]: what an agent gets with one call, to write and read that call's handoff and nothing
 //! else.
 //!
-//! `bct_` and base64 of: version, connector, call, end, and a MAC over them. Nothing is kept of one;
+//! `bct_` and base64 of: version, connector, call, leg, end, and a MAC over them. Nothing is kept of one;
 //! it must fit a `<Parameter>` of 500 characters, and the header of a SIP call.
 
 use std::time::Duration;
@@ -28,7 +28,7 @@ const PURPOSE: &[u8] = b"baton call tokens";
 // `conn_` and 20 characters; of a call's SID, the 16 bytes that 32 hex digits are; seconds.
 const CONNECTOR: usize = 20;
 const CALL: usize = 16;
-const SIGNED: usize = 1 + CONNECTOR + CALL + 4;
+const SIGNED: usize = 1 + CONNECTOR + CALL + 2 + 4;
 const MAC: usize = 32;
 
 /// Makes call tokens, and reads them.
@@ -50,6 +50,8 @@ pub struct Claimed {
     pub connector: ConnectorId,
     /// The call's SID.
     pub call: HandoffId,
+    /// The visit of it that the token was given out for.
+    pub leg: u32,
     /// When it ends.
     pub ends_at: Timestamp,
 }
@@ -62,12 +64,12 @@ impl CallTokens {
         Ok(Self { keys })
     }
 
-    /// A token of `connector` for `call`, made `now` and good for `life`, [`LONGEST`] at most, to the
-    /// second. 102 characters.
+    /// A token of `connector` for a leg of `call`, made `now` and good for `life`, [`LONGEST`] at most, to
+    /// the second. 104 characters.
     pub fn mint(
         &self,
         connector: &ConnectorId,
-        call: &HandoffId,
+        (call, leg): (&HandoffId, u32),
         now: Timestamp,
         life: Duration,
     ) -> Result<SecretString, NoCall> {
@@ -78,6 +80,7 @@ impl CallTokens {
         let id = connector.as_str().as_bytes();
         bytes.extend_from_slice(id.last_chunk::<CONNECTOR>().ok_or(NoCall)?);
         bytes.extend_from_slice(&call_bytes(call).ok_or(NoCall)?);
+        bytes.extend_from_slice(&u16::try_from(leg).unwrap_or(u16::MAX).to_be_bytes());
         bytes.extend_from_slice(&u32::try_from(ends_at).unwrap_or(u32::MAX).to_be_bytes());
         let mac = hmac::sign(key, &bytes);
         bytes.extend_from_slice(mac.as_ref());
@@ -95,12 +98,14 @@ impl CallTokens {
         let rest = signed.strip_prefix(&[VERSION])?;
         let (connector, rest) = rest.split_first_chunk::<CONNECTOR>()?;
         let (call, rest) = rest.split_first_chunk::<CALL>()?;
+        let (leg, rest) = rest.split_first_chunk::<2>()?;
         let connector = format!("conn_{}", String::from_utf8_lossy(connector));
         let call = format!("CA{:032x}", u128::from_be_bytes(*call));
         let ends_at = u32::from_be_bytes(*rest.first_chunk()?);
         Some(Claimed {
             connector: connector.parse().ok()?,
             call: call.parse().ok()?,
+            leg: u16::from_be_bytes(*leg).into(),
             ends_at: Timestamp::from_micros(u64::from(ends_at) * 1_000_000),
         })
     }
@@ -131,15 +136,16 @@ mod tests {
         let call: HandoffId = "CA0123456789abcdef0123456789abcdef".parse().unwrap();
         let old = CallTokens::new(&ring(&[1])).unwrap();
         let now = Timestamp::from_micros(1_700_000_000_000_000);
-        let made = old.mint(&connector, &call, now, Duration::from_secs(60)).unwrap();
-        assert_eq!(made.expose_secret().len(), 102);
+        let made = old.mint(&connector, (&call, 7), now, Duration::from_secs(60)).unwrap();
+        assert_eq!(made.expose_secret().len(), 104);
         // Also once another sealing key has taken its key's place.
         let ring = CallTokens::new(&ring(&[2, 1])).unwrap();
         let read = ring.read(made.expose_secret()).unwrap();
-        assert_eq!((read.connector, read.call), (connector.clone(), call));
+        assert_eq!((read.connector, read.call, read.leg), (connector.clone(), call, 7));
         assert_eq!(read.ends_at, now.plus(Duration::from_secs(60)));
         for id in ["conv-1", "CA0123456789ABCDEF0123456789ABCDEF", "CA01"] {
-            assert!(ring.mint(&connector, &id.parse().unwrap(), now, LONGEST).is_err(), "{id}");
+            let id = id.parse().unwrap();
+            assert!(ring.mint(&connector, (&id, 1), now, LONGEST).is_err(), "{id}");
         }
     }
 }

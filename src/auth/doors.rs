@@ -81,7 +81,11 @@ impl Doors {
             return self.unless_over(Principal {
                 name: format!("{}:{}", claimed.connector, claimed.call),
                 expires_at: Some(claimed.ends_at.min(ends_at)),
-                ..acting_for(&found.record, Credential::CallToken, Some(claimed.call))
+                ..acting_for(
+                    &found.record,
+                    Credential::CallToken,
+                    Some((claimed.call, claimed.leg)),
+                )
             });
         }
         let claimed = self.tokens.read(text).ok_or(Refused::UnknownToken)?;
@@ -164,7 +168,8 @@ pub fn is_token(text: &str) -> bool {
     text.starts_with(call_token::PREFIX) || connector_token::is_token(text)
 }
 
-fn acting_for(connector: &Connector, by: Credential, call: Option<HandoffId>) -> Principal {
+fn acting_for(connector: &Connector, by: Credential, visit: Option<(HandoffId, u32)>) -> Principal {
+    let (call, leg) = visit.map_or((None, 0), |(call, leg)| (Some(call), leg));
     Principal {
         credential: by,
         name: connector.id.to_string(),
@@ -177,6 +182,7 @@ fn acting_for(connector: &Connector, by: Credential, call: Option<HandoffId>) ->
             connector: connector.id.clone(),
             environment: connector.client_env,
             call,
+            leg,
         }),
     }
 }

@@ -1,6 +1,7 @@
 //! [`Call`]: what is known of a call that was sent to a connector's agent: how often, which of those
 //! visits failed or came back, and whether the call has ended.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -24,10 +25,14 @@ const MAX_ANSWERS: usize = 4;
 /// A call as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
-    /// The connector whose agent it was sent to.
+    /// The connector that was asked about it.
     pub connector: ConnectorId,
     /// Its SID.
     pub id: HandoffId,
+    /// Which link's account began it, by since when that is linked, in microseconds since the epoch; 0 for a
+    /// secret from the settings.
+    #[serde(default)]
+    pub link: u64,
     /// How often it was sent there.
     pub legs: u32,
     /// The newest leg that came back from the agent; 0 when none did.
@@ -39,13 +44,17 @@ pub struct Call {
     /// When it ended, in microseconds since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<u64>,
+    /// Until when it is remembered at least, in microseconds since the epoch: as long as its handoff, or a
+    /// visit that is asked for again would be its first.
+    #[serde(default)]
+    pub keep_until: u64,
     /// What its last visits were answered, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub answers: Vec<Sent>,
 }
 
 /// What a visit was answered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {
     /// The fingerprint of the request.
     pub fingerprint: String,
@@ -57,16 +66,25 @@ pub struct Sent {
     pub answer: String,
 }
 
+// An answer holds the call's token, and the agent's own secrets.
+impl fmt::Debug for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sent(leg {}, {} bytes)", self.leg, self.answer.len())
+    }
+}
+
 impl Call {
     /// A call that nothing is known of.
-    pub fn new(connector: ConnectorId, id: HandoffId) -> Self {
+    pub fn new(connector: ConnectorId, id: HandoffId, link: u64) -> Self {
         Self {
             connector,
             id,
+            link,
             legs: 0,
             returned_leg: 0,
             failed_leg: 0,
             ended_at: None,
+            keep_until: 0,
             answers: Vec::new(),
         }
     }
@@ -95,6 +113,36 @@ impl Call {
         Self { legs: leg, answers, ..self.clone() }
     }
 
+    /// The same call once a leg has come back from the agent; `None` where that is known, or there was no
+    /// such leg.
+    pub fn returned(&self, leg: u32) -> Option<Self> {
+        let is_new = leg > self.returned_leg && leg <= self.legs;
+        let answers = self.answers.iter().filter(|sent| sent.leg > leg).cloned().collect();
+        is_new.then(|| Self { returned_leg: leg, answers, ..self.clone() })
+    }
+
+    /// The same call once a leg's agent has failed, likewise.
+    pub fn failed(&self, leg: u32) -> Option<Self> {
+        let is_new = leg > self.failed_leg && leg <= self.legs;
+        is_new.then(|| Self { failed_leg: leg, ..self.clone() })
+    }
+
+    /// Whether a leg's agent has failed.
+    pub fn has_failed(&self, leg: u32) -> bool {
+        leg > 0 && self.failed_leg == leg
+    }
+
+    /// The same call once it has ended, likewise; its handoff may live until `keep_until`.
+    pub fn ended(&self, now: Timestamp, keep_until: Timestamp) -> Option<Self> {
+        let ended = Self {
+            ended_at: Some(now.micros()),
+            keep_until: keep_until.micros(),
+            answers: Vec::new(),
+            ..self.clone()
+        };
+        self.ended_at.is_none().then_some(ended)
+    }
+
     /// Until when a token of this call is good, if the call has ended.
     pub fn tokens_end_at(&self) -> Option<Timestamp> {
         self.ended_at.map(|ended_at| Timestamp::from_micros(ended_at).plus(AFTERMATH))
@@ -112,14 +160,21 @@ mod tests {
     #[test]
     fn a_request_gets_its_first_answer_for_a_minute_unless_its_leg_came_back() {
         let id = "CA0123456789abcdef0123456789abcdef".parse().unwrap();
-        let new = Call::new(ConnectorId::random().unwrap(), id);
+        let new = Call::new(ConnectorId::random().unwrap(), id, 0);
         let now = Timestamp::from_micros(1_000_000);
         let first = new.sent("f", "<a/>", now);
         assert_eq!((first.legs, first.answer_to("f", now)), (1, Some("<a/>")));
         assert_eq!(first.answer_to("g", now), None);
         assert_eq!(first.answer_to("f", now.plus(ANSWER_LIFE)), None);
-        let back = Call { returned_leg: 1, ..first.clone() };
-        assert_eq!(back.answer_to("f", now), None);
+        let back = first.returned(1).unwrap();
+        assert_eq!(
+            (back.answer_to("f", now), back.returned(1), back.answers.len()),
+            (None, None, 0)
+        );
+        // Of legs that were not there nothing can be told, or they would not be noticed when they are.
+        assert_eq!((first.returned(2), first.failed(2), first.returned(0)), (None, None, None));
+        assert!(first.failed(1).unwrap().failed(1).is_none());
+        assert!(first.ended(now, now).unwrap().ended(now, now).is_none());
         let second = back.sent("f", "<b/>", now);
         assert_eq!((second.legs, second.answer_to("f", now)), (2, Some("<b/>")));
         let many = (0..9).fold(first, |call, _| call.sent("f", "", now));

@@ -144,6 +144,8 @@ pub struct Acting {
     pub environment: ClientEnv,
     /// The one call whose handoff is in reach, if it is one.
     pub call: Option<HandoffId>,
+    /// The visit of that call which it acts for.
+    pub leg: u32,
 }
 
 /// Why a handoff of the same account is out of a credential's reach.

@@ -114,6 +114,10 @@ impl From<TokenLimit> for ApiError {
                 Code::CallNotAllowed,
                 "A call token opens the handoff of its own call, by id = that call's SID, and nothing else",
             ),
+            TokenLimit::EarlierVisit => Self::new(
+                Code::CallNotAllowed,
+                "The call visits its agent again, so what this token's visit has to say comes too late: that visit's own token writes now",
+            ),
             TokenLimit::OwnTokensOnly => Self::new(
                 Code::CallTokenOnly,
                 "This handoff's connector lets only its own tokens write it (routing.call_token_only). Use the call token, or the Connector Token",

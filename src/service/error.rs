@@ -97,6 +97,9 @@ pub enum TokenLimit {
     /// A call token asked for another call than its own.
     #[error("the call token is another call's")]
     OtherCall,
+    /// A call token of a visit that another has followed.
+    #[error("a later visit of the call has begun")]
+    EarlierVisit,
     /// The handoff's connector lets only its own tokens write.
     #[error("only the connector's own tokens may write this handoff")]
     OwnTokensOnly,

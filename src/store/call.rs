@@ -1,14 +1,20 @@
 //! [`StoredCall`]: a call that was sent to an agent; [`StoredAnswer`]: what a webhook was answered, for
 //! when Twilio sends it again.
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::domain::account::AccountId;
 use crate::domain::call::Call;
 use crate::domain::clock::Timestamp;
+use crate::domain::handoff_id::HandoffId;
 use crate::store::kv::Member;
+use crate::store::kv::Order;
 use crate::store::kv::StoreError;
+use crate::store::names;
 use crate::store::record::Record;
 use crate::store::record::join;
 use crate::store::record::split;
@@ -73,12 +79,31 @@ pub struct StoredAnswer {
 }
 
 /// What is kept of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// The answer: `TwiML`.
     pub twiml: String,
-    /// It tells what a handoff holds: once that is erased, nobody is told it again.
-    pub tells_handoff: bool,
+    /// The handoff whose content it tells, if it tells any: it is erased with that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tells: Option<Told>,
+}
+
+/// Which handoff an answer tells of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// Whose it is.
+    pub account: AccountId,
+    /// Its id.
+    pub id: HandoffId,
+    /// The fingerprint of the request that was answered.
+    pub fingerprint: String,
+}
+
+// It may hold what a handoff does.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Answer({} bytes)", self.twiml.len())
+    }
 }
 
 impl StoredAnswer {
@@ -105,7 +130,12 @@ impl Record for StoredAnswer {
     }
 
     fn members(&self) -> Vec<Member> {
-        Vec::new()
+        let member = |told: &Told| Member {
+            set: names::answers_telling(&told.account, &told.id),
+            name: told.fingerprint.as_bytes().to_vec(),
+            order: Order::ByName,
+        };
+        self.record.tells.iter().map(member).collect()
     }
 
     fn expires_at(&self) -> Timestamp {
@@ -141,11 +171,11 @@ mod tests {
     fn they_read_back() {
         let id = "CA0123456789abcdef0123456789abcdef".parse().unwrap();
         let connector = "conn_00000000000000000001".parse().unwrap();
-        let call = Call::new(connector, id).sent("f", "<a/>", Timestamp::from_micros(7));
+        let call = Call::new(connector, id, 7).sent("f", "<a/>", Timestamp::from_micros(7));
         let plain = StoredCall::new(call.clone(), Timestamp::NEVER).encode().unwrap();
         let read = StoredCall::decode(plain.into(), 3, Timestamp::from_micros(9)).unwrap();
         assert_eq!((read.record, read.revision, read.expires_at.micros()), (call, 3, 9));
-        let answer = Answer { twiml: "<Response/>".to_owned(), tells_handoff: true };
+        let answer = Answer { twiml: "<Response/>".to_owned(), tells: None };
         let plain = StoredAnswer::new(answer.clone(), Timestamp::NEVER).encode().unwrap();
         let read = StoredAnswer::decode(plain.into(), 3, Timestamp::NEVER).unwrap();
         assert_eq!(read.record, answer);

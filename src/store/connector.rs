@@ -45,8 +45,13 @@ impl StoredConnector {
     /// A connector about to be kept.
     pub fn new(record: Connector) -> Self {
         let signer = |link: &Link, until: Option<u64>| {
-            let whence =
-                if until.is_some() { " of a link that was removed" } else { " of the link" };
+            // With when it was linked: there may be several of one account.
+            let whence = if until.is_some() {
+                let since = Timestamp::from_micros(link.linked_at);
+                format!(" of the link of {since} that was removed")
+            } else {
+                " of the link".to_owned()
+            };
             let mut secrets = AccountSecrets::new(link.account_sid.clone(), whence);
             let given = &link.secrets;
             for token in given.auth_token.iter().chain(&given.secondary_auth_token) {

@@ -94,6 +94,11 @@ pub fn answer(fingerprint: &str) -> Vec<u8> {
     [b"w\0", fingerprint.as_bytes()].concat()
 }
 
+/// The set of the answers that tell what a handoff holds. It lists fingerprints.
+pub fn answers_telling(account: &AccountId, id: &HandoffId) -> Vec<u8> {
+    joined(b"wl\0", account, id)
+}
+
 /// The key that says which connector has a name in an environment of a project.
 pub fn connector_named(of: &Connector) -> Vec<u8> {
     let parts = [

@@ -10,7 +10,7 @@ use crate::twilio::signature::Secret;
 pub struct AccountSecrets {
     sid: AccountSid,
     /// What labels end in, so that no two secrets that are tried together are called alike.
-    whence: &'static str,
+    whence: String,
     tokens: Vec<Secret>,
     /// By their ids.
     shared_keys: Vec<(String, Secret)>,
@@ -18,8 +18,8 @@ pub struct AccountSecrets {
 
 impl AccountSecrets {
     /// An account without any; `whence` says where those that are added come from.
-    pub fn new(sid: AccountSid, whence: &'static str) -> Self {
-        Self { sid, whence, tokens: Vec::new(), shared_keys: Vec::new() }
+    pub fn new(sid: AccountSid, whence: impl Into<String>) -> Self {
+        Self { sid, whence: whence.into(), tokens: Vec::new(), shared_keys: Vec::new() }
     }
 
     /// Adds an Auth Token; the current one comes first.

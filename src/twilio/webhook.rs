@@ -1,13 +1,35 @@
 //! [`Webhook`]: what a voice webhook says, whichever it is: of the call, of how the agent's visit or the
 //! queue ended, and of what Baton put into its own URL.
 //!
-//! A parameter that is given twice says nothing. Sources: Twilio's pages on voice webhooks, `<Connect>`,
+//! Sources: Twilio's pages on voice webhooks, `<Connect>`,
 //! `<Dial>`, `<Refer>`, `<Enqueue>`, `ConversationRelay` and "Inbound SIP REFER".
 
 use percent_encoding::percent_decode_str;
 
 use crate::domain::handoff_id::HandoffId;
 use crate::twilio::form::Pairs;
+
+/// The parameters that are read here. One that is given twice is signed like one that is given once, so
+/// none may be.
+pub const NAMES: [&str; 17] = [
+    "CallSid",
+    "ParentCallSid",
+    "AccountSid",
+    "From",
+    "CallStatus",
+    "SipDomain",
+    "flow",
+    "leg",
+    "after",
+    "HandoffData",
+    "SessionStatus",
+    "DialCallStatus",
+    "ReferCallStatus",
+    "QueueResult",
+    "StreamError",
+    "StreamEvent",
+    "ReferTransferTarget",
+];
 
 // Of those of a call that was put through; Twilio's own words for one that was not.
 const NOT_REACHED: [&str; 4] = ["busy", "failed", "no-answer", "canceled"];
@@ -30,6 +52,16 @@ pub enum Flow<'p> {
     Malformed,
 }
 
+impl<'p> Flow<'p> {
+    /// Its SID, if it is one.
+    pub fn sid(self) -> Option<&'p str> {
+        match self {
+            Self::Sid(sid) => Some(sid),
+            Self::None | Self::Malformed => None,
+        }
+    }
+}
+
 impl<'p> Webhook<'p> {
     /// A webhook by its verified parameters.
     pub fn new(pairs: &'p Pairs) -> Self {
@@ -37,6 +69,7 @@ impl<'p> Webhook<'p> {
     }
 
     fn text(self, name: &str) -> &'p str {
+        debug_assert!(NAMES.contains(&name), "{name} may be given twice");
         self.0.one(name).ok().flatten().unwrap_or_default()
     }
 
@@ -64,15 +97,16 @@ impl<'p> Webhook<'p> {
         self.text("From")
     }
 
-    /// The call is over: the caller hung up.
+    /// The call is over.
     pub fn is_over(self) -> bool {
         OVER.contains(&self.text("CallStatus"))
     }
 
     /// The call came by SIP, so that it can be referred.
     pub fn is_by_sip(self) -> bool {
+        // Not by SipCallId, which may be that of the agent's own leg.
         let is_sip = |text: &str| text.starts_with("sip:") || text.starts_with("sips:");
-        is_sip(self.from()) || !self.text("SipCallId").is_empty()
+        is_sip(self.from()) || !self.text("SipDomain").is_empty()
     }
 
     /// The flow to go back to.
@@ -176,6 +210,11 @@ impl ReferTarget {
         let headers = headers.split('&').filter_map(header).collect();
         let bare = inner.split(['?', ';']).next().unwrap_or_default();
         Some(Self { address: bare.to_owned(), user: decoded(user), headers })
+    }
+
+    /// Whom it means: `X-Destination`, or the user part.
+    pub fn destination(&self) -> &str {
+        self.header("destination").unwrap_or(&self.user)
     }
 
     /// The value of a header, by its name without the `X-`.

@@ -12,6 +12,7 @@ use crate::failures::Befalls;
 use crate::failures::server_with;
 use crate::harness::Answer;
 use crate::harness::Server;
+use crate::routing::FLOW;
 use crate::routing::WORKFLOW;
 use crate::routing::attribute;
 use crate::routing::task;
@@ -87,6 +88,8 @@ async fn without_the_store_a_call_goes_to_its_agent_and_to_a_person_in_time() {
         let status =
             post(&server.nobody(), "current", &format!("/twilio/status/{id}"), &form).await;
         assert_eq!((status.status, status.text()), (503, ""));
+        let flow = format!("/twilio/status/{id}?flow={FLOW}");
+        assert_eq!(post(&server.nobody(), "current", &flow, &form).await.status, 302);
         let hung_up = post(&server.nobody(), "current", &action[PUBLIC.len()..], &form).await;
         assert!(hung_up.ok_text(200).ends_with("<Response/>"));
         fate.set(None);

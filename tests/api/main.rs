@@ -45,4 +45,5 @@ mod spellings;
 mod studio;
 mod tokens;
 mod twilio;
+mod visits;
 mod waiting;

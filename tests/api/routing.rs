@@ -139,7 +139,7 @@ pub fn task(answer: &Answer) -> Value {
     serde_json::from_str(&text(answer.ok_text(200), "Task")).unwrap()
 }
 
-const EMPTY: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response/>";
+pub const EMPTY: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response/>";
 
 #[tokio::test]
 async fn a_call_goes_to_its_agent_and_comes_back_to_a_person_with_its_context() {
@@ -149,7 +149,7 @@ async fn a_call_goes_to_its_agent_and_comes_back_to_a_person_with_its_context() 
     assert_eq!(answer.header("content-type"), "text/xml; charset=utf-8");
     let visit = Visit::of(answer.ok_text(200));
     let (before, after) = visit.twiml.split_once(&visit.token).unwrap();
-    assert_eq!(visit.token.len(), 102);
+    assert_eq!(visit.token.len(), 104);
     assert_eq!(
         before,
         format!(
@@ -166,7 +166,7 @@ async fn a_call_goes_to_its_agent_and_comes_back_to_a_person_with_its_context() 
     line.agent_writes(&visit, data).await.ok(201);
     let back = line.asks_at(&visit.action, "").await;
     let enqueue = back.ok_text(200);
-    assert!(enqueue.contains(&format!("<Enqueue workflowSid=\"{BILLING}\" action=\"{PUBLIC}/twilio/queue/{id}?leg=1\" method=\"POST\"><Task priority=\"5\" timeout=\"200\">")), "{enqueue}");
+    assert!(enqueue.contains(&format!("<Enqueue workflowSid=\"{BILLING}\" action=\"{PUBLIC}/twilio/queue/{id}?leg=1&amp;after=0\" method=\"POST\"><Task priority=\"5\" timeout=\"200\">")), "{enqueue}");
     let task = task(&back);
     let told = |name: &str| task[name].clone();
     assert_eq!((told("handoff_status"), told("handoff_leg")), (json!("ready"), json!(1)));
@@ -329,7 +329,7 @@ async fn where_a_call_goes_is_by_status_and_by_a_key_of_the_connectors_table_alo
         ),
         (
             r#"{"destination":"branch"}"#,
-            "&SipCallId=1",
+            "&SipDomain=x.sip.twilio.com",
             vec!["<Refer ", &queue, "<Sip>sip:branch@"],
         ),
         (r#"{"destination":"+15550001111"}"#, "", vec![WORKFLOW]),
@@ -561,6 +561,9 @@ async fn a_calls_end_holds_its_handoff_and_joins_its_legs() {
         ("CA00000000000000000000000000000001", "CA00000000000000000000000000000002", 2),
         ("CA00000000000000000000000000000003", "CA00000000000000000000000000000004", 3),
     ] {
+        let voice = format!("/twilio/voice/{}", line.centre.id);
+        let form = format!("AccountSid={ACCOUNT}&CallSid={parent}");
+        post(&nobody, TOKEN, &voice, &form).await.ok_text(200);
         agent.write(&format!("CA{written:032}"), r#"{"joined":true}"#).await.ok(201);
         let form = format!(
             "AccountSid={ACCOUNT}&CallSid={child}&ParentCallSid={parent}&CallStatus=completed"

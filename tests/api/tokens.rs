@@ -32,7 +32,8 @@ pub fn call_token(server: &Server, connector: &str, call: &str, life: Duration) 
     let seal = Seal::new(vec![STANDARD.decode(key.trim()).unwrap().into()]).unwrap();
     let connector: ConnectorId = connector.parse().unwrap();
     let tokens = CallTokens::new(&seal).unwrap();
-    let token = tokens.mint(&connector, &call.parse().unwrap(), server.clock.now(), life).unwrap();
+    let token =
+        tokens.mint(&connector, (&call.parse().unwrap(), 1), server.clock.now(), life).unwrap();
     token.expose_secret().to_owned()
 }
 

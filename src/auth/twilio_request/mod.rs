@@ -43,6 +43,7 @@ use crate::twilio::signature::Secret;
 use crate::twilio::signature::Verdict;
 use crate::twilio::signature::explain;
 use crate::twilio::studio::WAIT_SECONDS;
+use crate::twilio::webhook;
 
 /// Parameters of which there must be no two: handlers and people would disagree about which counts.
 const SINGLE: [&str; 2] = ["AccountSid", "CallSid"];
@@ -230,7 +231,8 @@ impl TwilioDoor {
     /// The accounts whose secrets may have signed a request: the one it names, or all. Those from the
     /// settings first: they open every route.
     fn claimed<'a>(&'a self, presented: &Presented<'a>) -> Result<Vec<Claimed<'a>>, Refused> {
-        for name in SINGLE {
+        let of_calls = if presented.is_webhook { webhook::NAMES.as_slice() } else { &[] };
+        for name in SINGLE.iter().chain(of_calls).copied() {
             presented.pairs.one(name).map_err(|unclear| Refused::Parameter(name, unclear))?;
         }
         // Studio renders what it does not know as nothing.
@@ -274,16 +276,15 @@ fn signed_by(sid: &AccountSid, credential: Credential, presented: &Presented<'_>
                 connector: connector.id.clone(),
                 environment: connector.client_env,
                 call: None,
+                leg: 0,
             };
             (connector.account.clone(), connector.project.clone(), Some(acting))
         }
     };
     // What one tenant asks for by an account is not counted against another who has linked it too.
     let name = match (&credential, connector) {
-        (Credential::LinkedSignature { .. }, Some(connector)) => {
-            format!("{}:{sid}", connector.record.id)
-        }
-        _ => sid.to_string(),
+        (_, Some(connector)) => format!("{}:{sid}", connector.record.id),
+        (_, None) => sid.to_string(),
     };
     Principal {
         credential,

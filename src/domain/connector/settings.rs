@@ -205,11 +205,6 @@ impl Destinations {
     pub fn get(&self, key: &str) -> Option<&Destination> {
         self.0.get(key)
     }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 /// What Flex gets.

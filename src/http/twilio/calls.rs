@@ -24,7 +24,6 @@ use crate::service::error::CallError;
 use crate::service::error::ConnectorError;
 use crate::store::connector::StoredConnector;
 use crate::twilio::routing::onward::flow_url;
-use crate::twilio::webhook::Flow;
 use crate::twilio::webhook::Webhook;
 
 /// `GET`, `POST` of `/twilio/voice/…`: sends the call to the agent.
@@ -85,14 +84,14 @@ pub(in crate::http) async fn status(
 ) -> Result<HttpResponse, ApiError> {
     let came = Came::of(&caller, &request)?;
     let asked = came.asked(&caller)?;
-    calls.ended(&asked).await?;
-    Ok(match asked.webhook.flow() {
-        Flow::Sid(flow) => {
-            let url = flow_url(asked.webhook.account_sid(), flow);
-            HttpResponse::Found().insert_header((header::LOCATION, url)).finish()
-        }
-        Flow::None | Flow::Malformed => HttpResponse::NoContent().finish(),
-    })
+    let Some(flow) = asked.webhook.flow().sid() else {
+        calls.ended(&asked).await?;
+        return Ok(HttpResponse::NoContent().finish());
+    };
+    // The flow hears of it also where it could not be kept, or it would wait for the end for ever.
+    calls.ended_in_flow(&asked).await?;
+    let url = flow_url(asked.webhook.account_sid(), flow);
+    Ok(HttpResponse::Found().insert_header((header::LOCATION, url)).finish())
 }
 
 /// `POST` of `/twilio/stream/…`: what becomes of the agent's stream.

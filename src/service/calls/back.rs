@@ -7,8 +7,6 @@ use tokio::time::Instant;
 use tokio::time::timeout;
 use tokio::time::timeout_at;
 
-use crate::domain::call::ANSWER_LIFE;
-use crate::domain::call::Call;
 use crate::domain::connector::routing::OnMissing;
 use crate::domain::handoff::Handoff;
 use crate::domain::handoff::Status;
@@ -19,20 +17,15 @@ use crate::service::calls::Calls;
 use crate::service::calls::STORE_PATIENCE;
 use crate::service::calls::admit;
 use crate::service::calls::ask;
-use crate::service::calls::blind;
-use crate::service::calls::flow;
 use crate::service::calls::given;
+use crate::service::calls::goes_on_without;
 use crate::service::calls::patient;
+use crate::service::error::Missing;
 use crate::service::error::ServiceError;
 use crate::service::handoffs::Patience;
 use crate::service::require;
-use crate::store::call::Answer;
-use crate::store::call::StoredAnswer;
-use crate::store::kv::Change;
-use crate::store::kv::Expect;
 use crate::store::l1::Found as StoreFound;
 use crate::store::names;
-use crate::store::records::Written;
 use crate::twilio::routing::Visit;
 use crate::twilio::routing::onward;
 use crate::twilio::routing::onward::Caller;
@@ -89,42 +82,84 @@ impl Calls {
             return self.nobody(asked, "a webhook without a CallSid");
         };
         let known = patient(self.parts.calls.get(&names::call(&asked.connector.id, &call))).await;
-        admit(asked, &known.map(StoreFound::live))?;
-        if let Some(answered) = self.answered(asked, &call).await {
-            return Ok(answered);
+        let known = known.map(StoreFound::live);
+        admit(asked, &known)?;
+        if let Some(answer) = self.answered(asked).await {
+            return Ok(answer);
+        }
+        let known = known.ok().flatten();
+        let tokens_end_at = known.as_ref().and_then(|known| known.record.tokens_end_at());
+        if tokens_end_at.is_some_and(|end| end <= self.parts.clock.now()) {
+            // Twilio does not ask so late. Whoever else has got hold of the request changes nothing.
+            return Ok(twiml::EMPTY.to_owned());
         }
         let given = match given::by(asked.webhook) {
             Some(data) => Some(self.keep_given(asked, &call, data).await),
             None => None,
         };
-        if asked.webhook.is_over() {
+        if asked.webhook.is_over() || tokens_end_at.is_some() {
             self.count("hung_up");
             // The call's status tells it too, and is told if it was not kept.
             if let Ok(Err(why)) = timeout(STORE_PATIENCE, self.ended(asked)).await {
-                blind(asked, &why);
+                goes_on_without(asked, &why);
             }
             return Ok(twiml::EMPTY.to_owned());
         }
-        // At once first: a store that does not answer is not waited for any longer.
+        let has_failed = asked.webhook.agent_failed()
+            || known.is_some_and(|known| known.record.has_failed(asked.webhook.leg()));
+        // At once first: a store that does not answer is not waited for any longer, and neither is an
+        // agent that failed.
         let found = match given {
             Some(found) => found,
             None => self.find(asked, &call, None, || Ok(None::<()>)).await,
         };
+        let waits = asked.webhook.flow().sid().is_none() && !has_failed;
         let found = match found {
-            Found::Missing if flow(asked).is_none() => {
+            Found::Missing if waits => {
                 self.find(asked, &call, Some(Instant::now() + WAIT), enter).await
             }
-            found => found,
+            Found::Handoff(_) | Found::InHand(_) | Found::Missing | Found::Unknown => found,
         };
-        let failed = !matches!(found, Found::Handoff(_)) && self.has_failed(asked, &call).await;
-        let answer = match self.onward(asked, &call, &found, failed) {
-            Some(answer) => answer,
-            None => self.nobody(asked, "it needs a person, and the connector names no workflow")?,
+        let failed = matches!(found, Found::Missing)
+            && (has_failed || self.has_failed_meanwhile(asked, &call).await);
+        self.send_on(asked, &call, found, failed).await
+    }
+
+    /// The answer for what is known of the handoff; kept for when it is asked for again.
+    async fn send_on(
+        &self,
+        asked: &Asked<'_>,
+        call: &HandoffId,
+        mut found: Found,
+        failed: bool,
+    ) -> Result<String, ServiceError> {
+        let on_missing = asked.connector.settings.routing.on_missing;
+        let has_flow = asked.webhook.flow().sid().is_some();
+        let may_hang_up = on_missing == OnMissing::Hangup && !failed && !has_flow;
+        if may_hang_up && matches!(found, Found::Missing) {
+            match self.remember(asked, call, &found, onward::hangup()).await {
+                Ok(answer) => {
+                    self.count("missing");
+                    return Ok(answer);
+                }
+                // Where nothing can be kept, the agent's handoff could not be either.
+                Err(why) => {
+                    goes_on_without(asked, &why);
+                    found = Found::Unknown;
+                }
+            }
+        }
+        let Some(answer) = self.onward(asked, call, &found, failed) else {
+            return self.nobody(asked, "it needs a person, and the connector names no workflow");
         };
         self.count(if failed { "agent_failed" } else { found.outcome() });
         match found {
             Found::Handoff(_) | Found::Missing => {
-                Ok(self.remember(asked, &call, &found, answer).await)
+                let kept = self.remember(asked, call, &found, answer.clone()).await;
+                Ok(kept.unwrap_or_else(|why| {
+                    goes_on_without(asked, &why);
+                    answer
+                }))
             }
             // The store takes nothing now. Asked again, it may know more.
             Found::InHand(_) | Found::Unknown => Ok(answer),
@@ -145,23 +180,19 @@ impl Calls {
             call,
             leg: webhook.leg(),
             after: webhook.after(),
-            flow: flow(asked),
+            flow: webhook.flow().sid(),
         };
         let caller = Caller {
             from: webhook.from(),
             is_by_sip: webhook.is_by_sip(),
             account_sid: webhook.account_sid(),
         };
-        if visit.flow.is_some() {
-            // The flow's own request waits for what is not there yet; but no longer for a failed agent's.
-            let is_late = matches!(found, Found::Missing) && !failed;
-            return onward::to_flow(&visit, caller, (!is_late).then(|| found.known()));
+        if visit.flow.is_none() {
+            return onward::onward(&visit, caller, found.known());
         }
-        let is_missing = matches!(found, Found::Missing) && !failed;
-        if is_missing && connector.settings.routing.on_missing == OnMissing::Hangup {
-            return Some(onward::hangup());
-        }
-        onward::onward(&visit, caller, found.known())
+        // The flow's own request waits for what is not there yet; but no longer for a failed agent's.
+        let is_late = matches!(found, Found::Missing) && !failed;
+        onward::to_flow(&visit, caller, (!is_late).then(|| found.known()))
     }
 
     /// What there is of the handoff of this visit, at once or by `until`.
@@ -177,88 +208,31 @@ impl Calls {
         let ask = ask(asked, call);
         let reading = self.parts.handoffs.read(asked.who, &ask, patience, enter);
         let end = until.unwrap_or_else(Instant::now) + STORE_PATIENCE;
-        match timeout_at(end, reading).await {
-            Ok(Ok(read)) if read.handoff.revision > after => Found::Handoff(read.handoff),
-            Ok(Ok(_) | Err(ServiceError::NoHandoff(_))) => Found::Missing,
+        let miss = match timeout_at(end, reading).await {
+            Ok(Ok(read)) if read.handoff.revision > after => return Found::Handoff(read.handoff),
+            Ok(Ok(_)) => None,
+            Ok(Err(ServiceError::NoHandoff(miss))) => Some(miss.why),
             Ok(Err(why)) => {
-                blind(asked, &why);
-                Found::Unknown
+                goes_on_without(asked, &why);
+                return Found::Unknown;
             }
             Err(late) => {
-                blind(asked, &late);
-                Found::Unknown
-            }
-        }
-    }
-
-    /// Whether the agent was not reached, or broke off: as the webhook says, or as the stream's own has
-    /// said meanwhile.
-    async fn has_failed(&self, asked: &Asked<'_>, call: &HandoffId) -> bool {
-        if asked.webhook.agent_failed() {
-            return true;
-        }
-        let key = names::call(&asked.connector.id, call);
-        let known = patient(self.parts.calls.get(&key)).await.ok().and_then(StoreFound::live);
-        let leg = asked.webhook.leg();
-        known.is_some_and(|known| leg > 0 && known.record.failed_leg == leg)
-    }
-
-    /// What the same request was answered before. What told of a handoff is not told again once that is
-    /// gone.
-    async fn answered(&self, asked: &Asked<'_>, call: &HandoffId) -> Option<String> {
-        let key = names::answer(asked.fingerprint);
-        let answered = patient(self.parts.answers.get(&key)).await.ok()?.live()?;
-        if answered.record.tells_handoff {
-            let nobody_waits = || Ok(None::<()>);
-            let found = self.find(asked, call, None, nobody_waits).await;
-            if let Found::Missing = found {
-                return None;
-            }
-        }
-        Some(answered.record.twiml.clone())
-    }
-
-    /// Keeps an answer for when its request is sent again, and that the leg came back; answers what the
-    /// request was answered first.
-    async fn remember(
-        &self,
-        asked: &Asked<'_>,
-        call: &HandoffId,
-        found: &Found,
-        answer: String,
-    ) -> String {
-        let key = names::answer(asked.fingerprint);
-        let tells_handoff = matches!(found, Found::Handoff(_));
-        let kept = Answer { twiml: answer.clone(), tells_handoff };
-        let kept = StoredAnswer::new(kept, self.parts.clock.now().plus(ANSWER_LIFE));
-        let answers = &self.parts.answers;
-        let putting = async {
-            match answers.put(key.clone(), kept, Expect::Absent, Change::Content).await? {
-                Written::Done(_) => Ok(None),
-                Written::Conflict => Ok(answers.load(&key).await?.live()),
+                goes_on_without(asked, &late);
+                return Found::Unknown;
             }
         };
-        let leg = asked.webhook.leg();
-        let returned = self.change(asked, call, |call| {
-            let is_new = leg > call.returned_leg && leg <= call.legs;
-            is_new.then(|| Call { returned_leg: leg, ..call.clone() })
-        });
-        // One commit for both.
-        let returned = timeout(STORE_PATIENCE, returned);
-        let (first, returned) = tokio::join!(patient(putting), returned);
-        if let Ok(Err(why)) = returned {
-            blind(asked, &why);
-        }
-        match first {
-            // Of two at once that found otherwise, both are answered what the first was.
-            Ok(Some(first)) if first.record.tells_handoff == tells_handoff => {
-                first.record.twiml.clone()
-            }
-            Ok(_) => answer,
-            Err(why) => {
-                blind(asked, &why);
-                answer
-            }
-        }
+        // A wait that was cut short, for the server stops or too many wait, says nothing; and neither does
+        // it that somebody else has the id.
+        let is_cut_short = until.is_some_and(|until| Instant::now() < until);
+        let is_held = matches!(miss, Some(Missing::InOtherProject | Missing::InOtherEnvironment));
+        if is_cut_short || is_held { Found::Unknown } else { Found::Missing }
+    }
+
+    /// Whether the agent was not reached, or broke off, as its stream's own webhook has said while its
+    /// handoff was waited for.
+    async fn has_failed_meanwhile(&self, asked: &Asked<'_>, call: &HandoffId) -> bool {
+        let key = names::call(&asked.connector.id, call);
+        let known = patient(self.parts.calls.get(&key)).await.ok().and_then(StoreFound::live);
+        known.is_some_and(|known| known.record.has_failed(asked.webhook.leg()))
     }
 }

@@ -1,15 +1,25 @@
 //! A call's end, and what is told of its stream.
 
-use crate::domain::call::Call;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use crate::domain::connector::routing::TaskHold;
+use crate::domain::handoff::Handoff;
 use crate::domain::handoff_id::HandoffId;
 use crate::domain::principal::Scope;
 use crate::service::calls::Asked;
 use crate::service::calls::Calls;
+use crate::service::calls::STORE_PATIENCE;
 use crate::service::calls::admit;
 use crate::service::calls::ask;
+use crate::service::calls::goes_on_without;
+use crate::service::error::CallError;
 use crate::service::error::ServiceError;
+use crate::service::handoffs::Ask;
 use crate::service::handoffs::By;
+use crate::service::handoffs::Patience;
 use crate::service::require;
 use crate::store::l1::Found;
 use crate::store::names;
@@ -22,24 +32,56 @@ impl Calls {
         require(asked.who, Scope::HandoffWrite, Some(&asked.connector.account))?;
         let Some(call) = asked.webhook.call() else { return Ok(()) };
         let known = self.parts.calls.get(&names::call(&asked.connector.id, &call)).await;
-        let known = known.map(Found::live);
-        admit(asked, &known)?;
-        if let Some(parent) = asked.webhook.parent().filter(|parent| *parent != call) {
-            self.join(asked, &call, &parent).await?;
+        admit(asked, &known.map(Found::live))?;
+        if asked.webhook.is_over() {
+            let TaskHold(seconds) = asked.connector.settings.routing.task_hold_seconds;
+            let handoff = self.handoff(asked, &call).await?;
+            let now = self.parts.clock.now();
+            let held_until = now.plus(Duration::from_secs(seconds.into()));
+            let lives_until = handoff.as_ref().map_or(held_until, |handoff| handoff.expires_at);
+            let keep_until = held_until.max(lives_until);
+            self.change(asked, &call, |call| call.ended(now, keep_until)).await?;
+            // After that: whoever writes looks for the end once it has written.
+            let own = handoff.map_or(call.clone(), |handoff| handoff.heading.id.clone());
+            let ask = Ask { by: By::Id(own), ..ask(asked, &call) };
+            self.parts.handoffs.hold(asked.who, &ask, seconds).await?;
         }
-        let has_ended = known?.is_some_and(|known| known.record.ended_at.is_some());
-        if has_ended || !asked.webhook.is_over() {
-            return Ok(());
+        match asked.webhook.parent().filter(|parent| *parent != call) {
+            Some(parent) => self.join(asked, &call, &parent).await,
+            None => Ok(()),
         }
-        let TaskHold(seconds) = asked.connector.settings.routing.task_hold_seconds;
-        self.parts.handoffs.hold(asked.who, &ask(asked, &call), seconds).await?;
-        // Last: whoever repeats what failed half-way finds that there is something left to do.
-        let now = self.parts.clock.now().micros();
-        self.change(asked, &call, |call| {
-            let is_new = call.ended_at.is_none();
-            is_new.then(|| Call { ended_at: Some(now), ..call.clone() })
-        })
-        .await
+    }
+
+    /// The same where somebody else must be told of it all the same.
+    pub async fn ended_in_flow(&self, asked: &Asked<'_>) -> Result<(), ServiceError> {
+        match timeout(STORE_PATIENCE, self.ended(asked)).await {
+            Ok(Err(refused @ ServiceError::Call(CallError::Unknown))) => Err(refused),
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(why)) => {
+                goes_on_without(asked, &why);
+                Ok(())
+            }
+            Err(late) => {
+                goes_on_without(asked, &late);
+                Ok(())
+            }
+        }
+    }
+
+    /// A call's handoff, which may stand under the SID of the call's parent.
+    async fn handoff(
+        &self,
+        asked: &Asked<'_>,
+        call: &HandoffId,
+    ) -> Result<Option<Arc<Handoff>>, ServiceError> {
+        let ask = ask(asked, call);
+        let nobody_waits = || Ok(None::<()>);
+        let reading = self.parts.handoffs.read(asked.who, &ask, Patience::default(), nobody_waits);
+        match reading.await {
+            Ok(read) => Ok(Some(read.handoff)),
+            Err(ServiceError::NoHandoff(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Lets the handoff of either of two calls be found by the other's SID too.
@@ -49,6 +91,12 @@ impl Calls {
         call: &HandoffId,
         parent: &HandoffId,
     ) -> Result<(), ServiceError> {
+        // The agent's leg of a call that was sent there. Whatever else a request names as its parent may be
+        // somebody else's call.
+        let parents = self.parts.calls.get(&names::call(&asked.connector.id, parent)).await?;
+        if parents.live().is_none_or(|parent| parent.record.legs == 0) {
+            return Ok(());
+        }
         for (own, other) in [(call, parent), (parent, call)] {
             let mut ask = ask(asked, call);
             ask.by = By::Id(own.clone());
@@ -79,11 +127,7 @@ impl Calls {
                 let known = self.parts.calls.get(&names::call(connector_id, &call)).await;
                 admit(asked, &known.map(Found::live))?;
                 let leg = asked.webhook.leg();
-                self.change(asked, &call, |call| {
-                    let is_new = leg > call.failed_leg && leg <= call.legs;
-                    is_new.then(|| Call { failed_leg: leg, ..call.clone() })
-                })
-                .await
+                self.change(asked, &call, |call| call.failed(leg)).await
             }
         }
     }

@@ -1,21 +1,29 @@
 //! What an agent gives with the call itself, where it writes no handoff: `ConversationRelay`'s
 //! `HandoffData`, and the target and headers of a SIP REFER.
 
+use std::sync::Arc;
+
 use serde_json::Map;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::domain::data;
+use crate::domain::handoff::Handoff;
 use crate::domain::handoff_id::HandoffId;
 use crate::service::calls::Asked;
 use crate::service::calls::Calls;
 use crate::service::calls::STORE_PATIENCE;
 use crate::service::calls::ask;
 use crate::service::calls::back::Found;
-use crate::service::calls::blind;
+use crate::service::calls::goes_on_without;
 use crate::service::error::ServiceError;
+use crate::service::handoffs::Ask;
+use crate::service::handoffs::By;
+use crate::service::handoffs::Patch;
 use crate::service::handoffs::Precondition;
 use crate::service::handoffs::SharedId;
 use crate::service::handoffs::Write;
+use crate::twilio::attributes::fields::destination;
 use crate::twilio::webhook::ReferTarget;
 use crate::twilio::webhook::Webhook;
 
@@ -40,12 +48,12 @@ fn of_text(text: &str) -> String {
 /// a member under its name, in `snake_case`.
 fn of_refer(target: &ReferTarget) -> String {
     let mut members = Map::new();
-    members.insert("destination".to_owned(), target.user.as_str().into());
     members.insert("refer_to".to_owned(), target.address.as_str().into());
     for (name, value) in &target.headers {
         let name = name.to_ascii_lowercase().replace('-', "_");
         members.insert(name, value.as_str().into());
     }
+    members.insert("destination".to_owned(), target.destination().into());
     Value::Object(members).to_string()
 }
 
@@ -59,43 +67,72 @@ impl Calls {
         data: String,
     ) -> Found {
         let nobody_waits = || Ok(None::<()>);
-        let ask = ask(asked, call);
         // Of no visit that Baton began it cannot be told what is older; what comes with the call is new.
-        let precondition = if asked.webhook.leg() == 0 {
-            Precondition::None
-        } else {
+        let preconditions = match (asked.webhook.leg(), asked.webhook.after()) {
+            (0, _) => vec![Precondition::None],
+            (_, 0) => vec![Precondition::Absent],
+            // What was left over may be gone, or be another call's that answers to this one's SID.
+            (_, after) => vec![Precondition::OneOf(vec![after]), Precondition::Absent],
+        };
+        if asked.webhook.leg() > 0 {
             match self.find(asked, call, None, nobody_waits).await {
-                Found::Missing if asked.webhook.after() == 0 => Precondition::Absent,
-                Found::Missing => Precondition::OneOf(vec![asked.webhook.after()]),
-                Found::Unknown => return Found::InHand(data),
-                found @ (Found::Handoff(_) | Found::InHand(_)) => return found,
+                Found::Missing => {}
+                Found::Handoff(handoff) => return self.with_target(asked, handoff).await,
+                Found::Unknown | Found::InHand(_) => return Found::InHand(data),
             }
-        };
-        let write = Write {
-            ask,
-            shared_id: SharedId::Keep,
-            data: data.clone(),
-            status: None,
-            ttl_seconds: None,
-            precondition,
-        };
-        let writing = self.parts.handoffs.write(asked.who, write);
-        match tokio::time::timeout(STORE_PATIENCE, writing).await {
-            Ok(Ok(stored)) => Found::Handoff(stored.handoff),
-            // The agent was quicker.
-            Ok(Err(ServiceError::Precondition(_) | ServiceError::Contended)) => {
-                match self.find(asked, call, None, nobody_waits).await {
-                    found @ Found::Handoff(_) => found,
-                    Found::InHand(_) | Found::Missing | Found::Unknown => Found::InHand(data),
+        }
+        for precondition in preconditions {
+            let write = Write {
+                ask: ask(asked, call),
+                shared_id: SharedId::Keep,
+                data: data.clone(),
+                status: None,
+                ttl_seconds: None,
+                precondition,
+            };
+            let writing = self.parts.handoffs.write(asked.who, write);
+            match timeout(STORE_PATIENCE, writing).await {
+                Ok(Ok(stored)) => return Found::Handoff(stored.handoff),
+                Ok(Err(ServiceError::Precondition(_) | ServiceError::Contended)) => {}
+                Ok(Err(why)) => {
+                    goes_on_without(asked, &why);
+                    return Found::InHand(data);
+                }
+                Err(late) => {
+                    goes_on_without(asked, &late);
+                    return Found::InHand(data);
                 }
             }
+        }
+        // The agent was quicker.
+        match self.find(asked, call, None, nobody_waits).await {
+            Found::Handoff(handoff) => Found::Handoff(handoff),
+            Found::InHand(_) | Found::Missing | Found::Unknown => Found::InHand(data),
+        }
+    }
+
+    /// A handoff that the agent wrote before it referred the call, with where to, if it does not say so
+    /// itself.
+    async fn with_target(&self, asked: &Asked<'_>, handoff: Arc<Handoff>) -> Found {
+        let data = std::str::from_utf8(handoff.data()).unwrap_or("{}");
+        let target = asked.webhook.refer_target().filter(|_| destination(data).is_empty());
+        let Some(target) = target else { return Found::Handoff(handoff) };
+        let patch = Patch {
+            ask: Ask { by: By::Id(handoff.heading.id.clone()), ..ask(asked, &handoff.heading.id) },
+            shared_id: SharedId::Keep,
+            data: Some(serde_json::json!({ "destination": target.destination() }).to_string()),
+            status: None,
+            precondition: Precondition::OneOf(vec![handoff.revision]),
+        };
+        match timeout(STORE_PATIENCE, self.parts.handoffs.patch(asked.who, patch)).await {
+            Ok(Ok(stored)) => Found::Handoff(stored.handoff),
             Ok(Err(why)) => {
-                blind(asked, &why);
-                Found::InHand(data)
+                goes_on_without(asked, &why);
+                Found::Handoff(handoff)
             }
             Err(late) => {
-                blind(asked, &late);
-                Found::InHand(data)
+                goes_on_without(asked, &late);
+                Found::Handoff(handoff)
             }
         }
     }

@@ -2,16 +2,18 @@
 //!
 //! A caller is on the line, so every answer is `TwiML` and comes in time: where the store fails or hangs,
 //! the call goes to the agent and to a person all the same, with what is known in this process, and the
-//! task says `handoff_status: "error"`. Nothing is waited for that a caller would hear.
+//! task says `handoff_status: "error"`.
 //!
 //! Twilio repeats what was not answered in time: a request that is sent again within a minute gets the
 //! answer it got first. What makes it the same is what its signature covers, and its method;
 //! `I-Twilio-Idempotency-Token` is not signed, so whoever repeats a request could change it. What a
 //! queue, a stream or an end is answered is told by the request alone, so that need not be remembered.
 
+mod answers;
 mod back;
 mod ended;
 mod given;
+mod visit;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,12 +22,13 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use tokio::time::timeout;
 
-use crate::auth::call_token;
 use crate::auth::call_token::CallTokens;
 use crate::domain::call::CALL_LIFE;
 use crate::domain::call::Call;
 use crate::domain::clock::Clock;
+use crate::domain::clock::Timestamp;
 use crate::domain::connector::Connector;
+use crate::domain::connector::link::Link;
 use crate::domain::handoff_id::HandoffId;
 use crate::domain::principal::Credential;
 use crate::domain::principal::Principal;
@@ -35,7 +38,6 @@ use crate::service::error::ServiceError;
 use crate::service::handoffs::Ask;
 use crate::service::handoffs::By;
 use crate::service::handoffs::Handoffs;
-use crate::service::handoffs::Patience;
 use crate::service::require;
 use crate::store::call::StoredAnswer;
 use crate::store::call::StoredCall;
@@ -48,19 +50,15 @@ use crate::store::record::Record;
 use crate::store::records::Records;
 use crate::store::records::Written;
 use crate::telemetry::metrics::CallOutcome;
-use crate::twilio::routing::Visit;
 use crate::twilio::routing::onward;
-use crate::twilio::routing::to_agent::to_agent;
 use crate::twilio::twiml;
-use crate::twilio::webhook::Flow;
 use crate::twilio::webhook::Webhook;
 
 pub use crate::service::calls::back::WAIT;
 
-// What one question to the store may take while a caller listens to nothing. Four of them, as a visit
-// asks, are less than the request's own deadline.
+// What one question to the store may take while a caller listens to nothing. A visit asks four.
 const STORE_PATIENCE: Duration = Duration::from_millis(500);
-// Twilio asks for one call at one time, and repeats itself once.
+// Webhooks of one call come one after the other, mostly.
 const RACES: usize = 8;
 
 /// Use cases on calls.
@@ -107,82 +105,6 @@ impl Calls {
         Self { parts }
     }
 
-    /// The `TwiML` that sends a call to its connector's agent: one more leg of it.
-    pub async fn to_agent(&self, asked: &Asked<'_>) -> Result<String, ServiceError> {
-        require(asked.who, Scope::HandoffRead, Some(&asked.connector.account))?;
-        let Some(call) = asked.webhook.call() else {
-            return self.nobody(asked, "a voice webhook without a CallSid");
-        };
-        let flow = flow(asked);
-        let key = names::call(&asked.connector.id, &call);
-        let mut known = patient(self.parts.calls.get(&key)).await.map(Found::live);
-        admit(asked, &known)?;
-        let mut after = None;
-        let mut answer = String::new();
-        for _ in 0..RACES {
-            let now = self.parts.clock.now();
-            let there = known.as_ref().ok().and_then(Option::as_ref);
-            let before = there.map(|there| &there.record);
-            if let Some(answered) = before.and_then(|call| call.answer_to(asked.fingerprint, now)) {
-                return Ok(answered.to_owned());
-            }
-            let new = || Call::new(asked.connector.id.clone(), call.clone());
-            let before = before.cloned().unwrap_or_else(new);
-            let began_after = match after {
-                Some(after) => after,
-                None => *after.insert(self.left_over(asked, &call).await),
-            };
-            let token =
-                self.parts.tokens.mint(&asked.connector.id, &call, now, call_token::LONGEST);
-            let visit = Visit {
-                connector: asked.connector,
-                public_url: &self.parts.public_url,
-                call: &call,
-                leg: before.legs.saturating_add(1),
-                after: began_after,
-                flow,
-            };
-            answer = match to_agent(&visit, token.ok().as_ref()) {
-                Some(answer) => answer,
-                None => return self.nobody(asked, "the connector does not say where its agent is"),
-            };
-            let sent = before.sent(asked.fingerprint, &answer, now);
-            let expect = there.map_or(Expect::Absent, |there| Expect::Revision(there.revision()));
-            match patient(self.keep(key.clone(), sent, expect)).await {
-                Ok(Written::Done(_)) => break,
-                Ok(Written::Conflict) => {
-                    known = patient(self.parts.calls.load(&key)).await.map(Found::live);
-                }
-                Err(why) => {
-                    blind(asked, &why);
-                    break;
-                }
-            }
-        }
-        self.count("to_agent");
-        Ok(answer)
-    }
-
-    /// The revision of the handoff that is there when a visit begins, which is none of this visit's. Where that cannot be known it is
-    /// the moment: revisions are moments, and what is written from now on has a later one.
-    async fn left_over(&self, asked: &Asked<'_>, call: &HandoffId) -> u64 {
-        let ask = ask(asked, call);
-        let nobody_waits = || Ok(None::<()>);
-        let reading = self.parts.handoffs.read(asked.who, &ask, Patience::default(), nobody_waits);
-        match timeout(STORE_PATIENCE, reading).await {
-            Ok(Ok(read)) => {
-                let ask = Ask { by: By::Id(read.handoff.heading.id.clone()), ..ask };
-                let leaving = self.parts.handoffs.leave_over(asked.who, &ask);
-                if let Ok(Err(why)) = timeout(STORE_PATIENCE, leaving).await {
-                    blind(asked, &why);
-                }
-                read.handoff.revision
-            }
-            Ok(Err(ServiceError::NoHandoff(_))) => 0,
-            Ok(Err(_)) | Err(_) => self.parts.clock.now().micros(),
-        }
-    }
-
     async fn keep(
         &self,
         key: Vec<u8>,
@@ -190,6 +112,7 @@ impl Calls {
         expect: Expect,
     ) -> Result<Written<StoredCall>, StoreError> {
         let until = self.parts.clock.now().plus(CALL_LIFE);
+        let until = until.max(Timestamp::from_micros(call.keep_until));
         let call = StoredCall::new(call, until);
         self.parts.calls.put(key, call, expect, Change::Content).await
     }
@@ -204,7 +127,7 @@ impl Calls {
         let key = names::call(&asked.connector.id, call);
         let mut there = self.parts.calls.get(&key).await?.live();
         for _ in 0..RACES {
-            let new = || Call::new(asked.connector.id.clone(), call.clone());
+            let new = || new_call(asked, call);
             let before = there.as_ref().map_or_else(new, |there| there.record.clone());
             let Some(changed) = change(&before) else { return Ok(()) };
             let expect = there.map_or(Expect::Absent, |there| Expect::Revision(there.revision()));
@@ -219,10 +142,12 @@ impl Calls {
     /// The `TwiML` for a call that nobody takes.
     fn nobody(&self, asked: &Asked<'_>, why: &'static str) -> Result<String, ServiceError> {
         let connector = &asked.connector;
-        tracing::warn!(connector_id = %connector.id, "a call goes to the fallback: {why}");
+        let fallback = connector.settings.fallback.as_ref();
+        let to = if fallback.is_some() { "the fallback" } else { "the number's own fallback URL" };
+        tracing::warn!(connector_id = %connector.id, "a call goes to {to}: {why}");
         self.count("fallback");
         let language = connector.settings.extra_info.telephony().tts_lang_code.as_str();
-        let fallback = connector.settings.fallback.as_ref().ok_or(CallError::NoFallback)?;
+        let fallback = fallback.ok_or(CallError::NoFallback)?;
         Ok(onward::fallback(fallback, language))
     }
 
@@ -246,21 +171,6 @@ impl Calls {
     }
 }
 
-/// The flow that a call goes back to.
-fn flow<'r>(asked: &Asked<'r>) -> Option<&'r str> {
-    match asked.webhook.flow() {
-        Flow::None => None,
-        Flow::Sid(sid) => Some(sid),
-        Flow::Malformed => {
-            tracing::warn!(
-                connector_id = %asked.connector.id,
-                "`flow` is no flow's SID, so the call will not go back to one; in Studio's TwiML Redirect it is ?flow={{{{flow.flow_sid}}}}"
-            );
-            None
-        }
-    }
-}
-
 fn ask(asked: &Asked<'_>, call: &HandoffId) -> Ask {
     let connector = asked.connector;
     Ask {
@@ -277,19 +187,35 @@ async fn patient<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result
     timeout(STORE_PATIENCE, work).await.unwrap_or_else(|_late| Err(late()))
 }
 
-fn blind(asked: &Asked<'_>, why: &dyn std::error::Error) {
+fn goes_on_without(asked: &Asked<'_>, why: &dyn std::error::Error) {
     let connector_id = &asked.connector.id;
-    tracing::error!(%connector_id, "a call goes on without the store: {why}");
+    tracing::error!(%connector_id, "a call goes on, though something could not be looked up or kept: {why}");
 }
 
-/// Whether who asks may ask for this call: whose link was removed may only for calls of before.
+/// Whether who asks may ask for this call: whose link was removed may only for calls that it began. The
+/// account itself, by another token of it than the link has now, is still linked.
 fn admit(
     asked: &Asked<'_>,
     known: &Result<Option<Arc<StoredCall>>, StoreError>,
 ) -> Result<(), ServiceError> {
     let Credential::LinkedSignature { since, .. } = asked.who.credential else { return Ok(()) };
-    let is_linked = asked.connector.link.as_ref().is_some_and(|link| link.linked_at == since);
+    let is_own = |link: &Link| {
+        link.linked_at == since || link.account_sid.as_str() == asked.webhook.account_sid()
+    };
+    let is_linked = asked.connector.link.as_ref().is_some_and(is_own);
     // What cannot be looked up was begun by whoever could sign for it: not now.
-    let has_begun = matches!(known, Ok(Some(_)));
-    if is_linked || has_begun { Ok(()) } else { Err(CallError::Unknown.into()) }
+    let began = matches!(known, Ok(Some(known)) if known.record.link == since);
+    if is_linked || began { Ok(()) } else { Err(CallError::Unknown.into()) }
+}
+
+/// A call of which nothing is known but who asks for it.
+fn new_call(asked: &Asked<'_>, call: &HandoffId) -> Call {
+    let link = match asked.who.credential {
+        Credential::LinkedSignature { since, .. } => since,
+        Credential::TwilioSignature
+        | Credential::Key
+        | Credential::ConnectorToken(_)
+        | Credential::CallToken => 0,
+    };
+    Call::new(asked.connector.id.clone(), call.clone(), link)
 }

@@ -205,7 +205,22 @@ impl Handoffs {
         Ok(rewritten)
     }
 
-    /// Erases a handoff and then its aliases, also when the caller goes away between the two.
+    /// Removes what webhooks were answered that told what an erased handoff held: sent again, they would
+    /// be told it once more.
+    async fn remove_answers(
+        &self,
+        account: &AccountId,
+        id: &HandoffId,
+    ) -> Result<(), ServiceError> {
+        let set = names::answers_telling(account, id);
+        for name in self.answers.members(set, None, BATCH).await? {
+            let fingerprint = String::from_utf8_lossy(&name);
+            self.answers.delete(names::answer(&fingerprint), Expect::Anything).await?;
+        }
+        Ok(())
+    }
+
+    /// Erases a handoff and then its aliases and what tells of it, also when the caller goes away between the two.
     async fn erase_one(
         self: &Arc<Self>,
         account: &AccountId,
@@ -219,6 +234,7 @@ impl Handoffs {
             if let Outcome::Done(_) = outcome {
                 handoffs.recent.forget(&account, &id);
                 handoffs.remove_aliases(&account, &id).await?;
+                handoffs.remove_answers(&account, &id).await?;
             }
             Ok(outcome)
         });

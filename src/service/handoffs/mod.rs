@@ -27,6 +27,7 @@ use crate::domain::principal::Credential;
 use crate::domain::principal::Principal;
 use crate::service::error::ServiceError;
 use crate::service::recent::Recent;
+use crate::store::call::StoredAnswer;
 use crate::store::call::StoredCall;
 use crate::store::connector::StoredConnector;
 use crate::store::names;
@@ -57,6 +58,7 @@ pub struct Handoffs {
     aliases: Arc<Records<StoredAliases>>,
     connectors: Arc<Records<StoredConnector>>,
     calls: Arc<Records<StoredCall>>,
+    answers: Arc<Records<StoredAnswer>>,
     rates: Arc<Rates>,
     recent: Recent,
     clock: Clock,
@@ -80,6 +82,8 @@ pub struct Kept {
     pub connectors: Arc<Records<StoredConnector>>,
     /// The calls they are of.
     pub calls: Arc<Records<StoredCall>>,
+    /// What webhooks were told of them.
+    pub answers: Arc<Records<StoredAnswer>>,
 }
 
 /// What a handoff may be.
@@ -116,7 +120,7 @@ pub enum By {
 impl Handoffs {
     /// Use cases over `kept`.
     pub fn new(kept: Kept, rates: Arc<Rates>, clock: Clock, limits: Limits) -> Self {
-        let Kept { records, aliases, connectors, calls } = kept;
+        let Kept { records, aliases, connectors, calls, answers } = kept;
         let alias_locks = (0..=u8::MAX).map(|_| Arc::default()).collect();
         let turns = (0..=u8::MAX).map(|_| Mutex::default()).collect();
         let (recent, hasher) = (Recent::default(), RandomState::new());
@@ -125,6 +129,7 @@ impl Handoffs {
             aliases,
             connectors,
             calls,
+            answers,
             rates,
             recent,
             clock,

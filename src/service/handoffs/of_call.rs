@@ -2,20 +2,23 @@
 //! may wait for a person; left over once the call visits an agent again. Its content, and so its
 //! revision, stay what they are.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::connector::routing::TaskHold;
 use crate::domain::handoff::Handoff;
 use crate::domain::handoff::Heading;
-use crate::domain::handoff_id::HandoffId;
+use crate::domain::principal::Acting;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
 use crate::service::error::ServiceError;
+use crate::service::error::TokenLimit;
 use crate::service::handoffs::Ask;
 use crate::service::handoffs::By;
 use crate::service::handoffs::Handoffs;
 use crate::service::handoffs::RACES;
+use crate::service::handoffs::Stored;
 use crate::service::handoffs::read::within;
 use crate::service::require;
 use crate::store::kv::Change;
@@ -27,7 +30,12 @@ use crate::store::records::Written;
 impl Handoffs {
     /// Lets a handoff live for `seconds` from now at least, and from each further write; one that is not
     /// there is not held.
-    pub async fn hold(&self, who: &Principal, ask: &Ask, seconds: u32) -> Result<(), ServiceError> {
+    pub async fn hold(
+        &self,
+        who: &Principal,
+        ask: &Ask,
+        seconds: u32,
+    ) -> Result<Option<Arc<Handoff>>, ServiceError> {
         let until = self.clock.now().plus(Duration::from_secs(seconds.into()));
         self.mark(who, ask, |there| {
             let is_held = there.heading.held_seconds.is_some_and(|held| held >= seconds);
@@ -37,61 +45,89 @@ impl Handoffs {
         .await
     }
 
-    /// Tells a handoff from those of the visit that begins now, even where the agent writes the same.
-    pub async fn leave_over(&self, who: &Principal, ask: &Ask) -> Result<(), ServiceError> {
+    /// Tells a handoff of this revision from those of the visit that begins now, even where the agent
+    /// writes the same.
+    pub async fn mark_left_over(
+        &self,
+        who: &Principal,
+        ask: &Ask,
+        revision: u64,
+    ) -> Result<(), ServiceError> {
         self.mark(who, ask, |there| {
+            let is_new = there.revision == revision && !there.heading.left_over;
             let left_over = Heading { left_over: true, ..there.heading.clone() };
-            (!there.heading.left_over).then_some((left_over, there.expires_at))
+            is_new.then_some((left_over, there.expires_at))
         })
         .await
+        .map(drop)
     }
 
     /// Changes what a handoff carries beside its content, and when it ends, where `change` has something
-    /// to change.
+    /// to change; answers it as it is then.
     async fn mark(
         &self,
         who: &Principal,
         ask: &Ask,
         change: impl Fn(&Handoff) -> Option<(Heading, Timestamp)>,
-    ) -> Result<(), ServiceError> {
+    ) -> Result<Option<Arc<Handoff>>, ServiceError> {
         let account = require(who, Scope::HandoffWrite, ask.account.as_ref())?;
-        let By::Id(id) = &ask.by else { return Ok(()) };
+        let By::Id(id) = &ask.by else { return Ok(None) };
         let key = names::handoff(&account, id);
+        // The revision stays, so nothing else tells those apart who change what is beside the content.
+        let _turn = self.turn(&account, id).await;
         let mut found = self.records.get(&key).await?.live();
         for _ in 0..RACES {
-            let Some(there) = found else { return Ok(()) };
+            let Some(there) = found else { return Ok(None) };
             if within(who, ask, &there.heading).is_err() {
-                return Ok(());
+                return Ok(None);
             }
-            let Some((heading, until)) = change(&there) else { return Ok(()) };
+            let Some((heading, until)) = change(&there) else { return Ok(None) };
             let data = std::str::from_utf8(there.data()).map_err(StoreError::failed)?;
             let marked = Handoff::new(heading, data, 0, until);
             let expect = Expect::Revision(there.revision);
             match self.records.put(key.clone(), marked, expect, Change::Lifetime).await? {
-                Written::Done(_) => return Ok(()),
+                Written::Done(marked) => return Ok(Some(marked)),
                 Written::Conflict => found = self.records.load(&key).await?.live(),
             }
         }
         Err(ServiceError::Contended)
     }
 
-    /// How long a handoff is held that is written through `who`'s connector: if its call has ended.
-    pub(super) async fn held_after_its_call(
+    /// Refuses the call token of a visit that another has followed: what it writes would be taken for what
+    /// the agent has to say of that one.
+    pub(super) async fn of_newest_visit(&self, who: &Principal) -> Result<(), ServiceError> {
+        let Some(Acting { connector, call: Some(call), leg, .. }) = &who.acting else {
+            return Ok(());
+        };
+        let known = self.calls.get(&names::call(connector, call)).await?.live();
+        let has_followed = known.is_some_and(|known| known.record.legs > *leg);
+        if has_followed { Err(TokenLimit::EarlierVisit.into()) } else { Ok(()) }
+    }
+
+    /// Holds what was written through `who`'s connector once its call was over, or while it ended: the end
+    /// holds what is there, and whoever writes looks for the end afterwards.
+    pub(super) async fn held_if_over(
         &self,
         who: &Principal,
-        id: &HandoffId,
-    ) -> Result<Option<u32>, ServiceError> {
-        let Some(acting) = who.acting.as_ref().filter(|_| id.is_call_sid()) else {
-            return Ok(None);
-        };
+        stored: Stored,
+    ) -> Result<Stored, ServiceError> {
+        let Heading { id, account, held_seconds, .. } = &stored.handoff.heading;
+        let acting = who.acting.as_ref().filter(|_| id.is_call_sid() && held_seconds.is_none());
+        let Some(acting) = acting else { return Ok(stored) };
         let call = self.calls.get(&names::call(&acting.connector, id)).await?.live();
         if call.is_none_or(|call| call.record.ended_at.is_none()) {
-            return Ok(None);
+            return Ok(stored);
         }
         let connector = self.connectors.get(&names::connector(&acting.connector)).await?.live();
-        Ok(connector.map(|found| {
-            let TaskHold(seconds) = found.record.settings.routing.task_hold_seconds;
-            seconds
-        }))
+        let Some(connector) = connector else { return Ok(stored) };
+        let TaskHold(seconds) = connector.record.settings.routing.task_hold_seconds;
+        let ask = Ask {
+            account: Some(account.clone()),
+            project: None,
+            client_env: None,
+            by: By::Id(id.clone()),
+        };
+        let held = self.hold(who, &ask, seconds).await?;
+        Ok(Stored { handoff: held.unwrap_or_else(|| Arc::clone(&stored.handoff)), ..stored })
     }
 }

@@ -200,14 +200,14 @@ impl Handoffs {
             Found::Gone(how) => how.into(),
             Found::Never => Missing::NeverWritten,
         };
-        // A call token is for the call itself. And what another environment calls by this id is not what
-        // is asked for here: that may still come.
+        // A call token is for the call itself. And what another project or environment calls by this id
+        // is not what is asked for here: that may still come.
         let by_alias = match self.by_alias(account, id).await? {
             Some(handoff) if who.is_of_one_call() && handoff.heading.id != *id => None,
             found => found,
         };
         match by_alias {
-            Some(handoff) if within(who, ask, &handoff.heading) != Err(OutOfReach::Environment) => {
+            Some(handoff) if within(who, ask, &handoff.heading).is_ok() => {
                 seen(who, ask, handoff, MatchedBy::Alias)
             }
             Some(_) | None => Err(Miss::of(why).into()),

@@ -27,8 +27,9 @@ fn handoffs() -> (Arc<Handoffs>, Clock) {
     let connectors = Arc::new(Records::new(store.clone(), 1 << 20, LookUps::default()));
     let rates = Arc::new(Rates::new(None, None, clock.clone()));
     let limits = Limits { default_ttl_seconds: 3600, max_data_bytes: 1 << 20 };
-    let calls = Arc::new(Records::new(store, 0, LookUps::default()));
-    let kept = Kept { records, aliases, connectors, calls };
+    let calls = Arc::new(Records::new(store.clone(), 0, LookUps::default()));
+    let answers = Arc::new(Records::new(store, 0, LookUps::default()));
+    let kept = Kept { records, aliases, connectors, calls, answers };
     (Arc::new(Handoffs::new(kept, rates, clock.clone(), limits)), clock)
 }
 

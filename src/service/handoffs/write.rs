@@ -127,10 +127,16 @@ impl Handoffs {
     /// Stores or replaces the handoff of a call. The same content again keeps its revision and
     /// renews its life, so a writer may repeat what it is not sure of.
     pub async fn write(&self, who: &Principal, write: Write) -> Result<Stored, ServiceError> {
+        let stored = self.put_whole(who, write).await?;
+        self.held_if_over(who, stored).await
+    }
+
+    async fn put_whole(&self, who: &Principal, write: Write) -> Result<Stored, ServiceError> {
         let account = require(who, Scope::HandoffWrite, write.ask.account.as_ref())?;
         let project = write.ask.project.clone().unwrap_or_else(|| own_project(who));
         let ask = Ask { project: Some(project.clone()), ..write.ask.clone() };
         may_ask(who, &ask)?;
+        self.of_newest_visit(who).await?;
         if write.data.len() > self.limits.max_data_bytes {
             return Err(ServiceError::TooLarge(self.limits.max_data_bytes));
         }
@@ -153,7 +159,7 @@ impl Handoffs {
             connector: None,
             client_env: None,
             left_over: false,
-            held_seconds: self.held_after_its_call(who, &id).await?,
+            held_seconds: None,
             id,
         };
         let mut found = self.records.get(&key).await?.live();
@@ -172,9 +178,9 @@ impl Handoffs {
             }
             write.precondition.check(there.map(|there| there.revision))?;
             heading.shared_id = write.shared_id.over(there);
-            heading.held_seconds =
-                heading.held_seconds.max(there.and_then(|there| there.heading.held_seconds));
-            match self.put_over(there, &key, &heading, &write.data).await? {
+            heading.held_seconds = there.and_then(|there| there.heading.held_seconds);
+            let over = Over { there, has_turn: turn.is_some() };
+            match self.put_over(over, &key, &heading, &write.data).await? {
                 Some(stored) => return Ok(stored),
                 None if turn.is_none() => {
                     turn = Some(self.turn(&heading.account, &heading.id).await);
@@ -227,7 +233,13 @@ impl Handoffs {
     /// Changes members of a handoff's `data`, and leaves the others byte for byte. Its time to live
     /// stays what it was, and begins anew.
     pub async fn patch(&self, who: &Principal, patch: Patch) -> Result<Stored, ServiceError> {
+        let stored = self.put_patched(who, patch).await?;
+        self.held_if_over(who, stored).await
+    }
+
+    async fn put_patched(&self, who: &Principal, patch: Patch) -> Result<Stored, ServiceError> {
         let account = self.admit(who, Scope::HandoffWrite, &patch.ask)?;
+        self.of_newest_visit(who).await?;
         let found = self.find(who, &account, &patch.ask).await;
         let mut there = self.conclude(who, &account, &patch.ask, found).await?.handoff;
         let mut turn = None;
@@ -238,7 +250,8 @@ impl Handoffs {
             (heading.connector, heading.client_env) =
                 written_through(who, &patch.ask, Some(&there));
             let key = names::handoff(&account, &heading.id);
-            if let Some(stored) = self.put_over(Some(&there), &key, &heading, &data).await? {
+            let over = Over { there: Some(&there), has_turn: turn.is_some() };
+            if let Some(stored) = self.put_over(over, &key, &heading, &data).await? {
                 return Ok(stored);
             }
             if turn.is_none() {
@@ -270,10 +283,11 @@ impl Handoffs {
         Ok((heading, data))
     }
 
-    /// Writes over `there`; `None` when something else is there by now.
+    /// Writes over what is there; `None` when something else is there by now, or when one's turn is
+    /// needed: what keeps the revision is not told from what was read by anything else.
     async fn put_over(
         &self,
-        there: Option<&Handoff>,
+        Over { there, has_turn }: Over<'_>,
         key: &[u8],
         heading: &Heading,
         data: &str,
@@ -284,6 +298,9 @@ impl Handoffs {
             Some(revision) if changed => (Expect::Revision(revision), Change::Content),
             Some(revision) => (Expect::Revision(revision), Change::Lifetime),
         };
+        if !changed && !has_turn {
+            return Ok(None);
+        }
         let now = self.clock.now();
         let life = heading.ttl_seconds.max(heading.held_seconds.unwrap_or_default());
         let life = Duration::from_secs(life.into());
@@ -298,6 +315,12 @@ impl Handoffs {
             Written::Conflict => Ok(None),
         }
     }
+}
+
+/// What is written over.
+struct Over<'h> {
+    there: Option<&'h Handoff>,
+    has_turn: bool,
 }
 
 /// The project of a write that names none: a connector's own, for its tokens.

@@ -82,6 +82,11 @@ impl Fields {
     }
 }
 
+/// Where the agent sends the call, in its own words; empty where it does not say.
+pub fn destination(data: &str) -> String {
+    Fields::of(data, SUMMARY).destination
+}
+
 /// A number from 0 to 2³¹ − 1, without what stands behind its point: Python writes `5.0`.
 fn whole(text: &str) -> Option<u32> {
     let (digits, fraction) = text.trim().split_once('.').unwrap_or((text.trim(), "0"));

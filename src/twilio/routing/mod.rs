@@ -30,7 +30,7 @@ pub struct Visit<'a> {
 }
 
 impl Visit<'_> {
-    /// The URL of one of our routes for this visit.
+    /// The URL of one of our routes for this visit, which ends in its flow.
     fn url(&self, route: &str) -> String {
         let Self { connector, public_url, leg, after, flow, .. } = self;
         let id = &connector.id;
@@ -40,8 +40,8 @@ impl Visit<'_> {
 
     /// Where Twilio tells how a queue, or whoever was called, took the call.
     fn queue_url(&self) -> String {
-        let Self { connector, public_url, leg, .. } = self;
-        format!("{public_url}/twilio/queue/{}?leg={leg}", connector.id)
+        let Self { connector, public_url, leg, after, .. } = self;
+        format!("{public_url}/twilio/queue/{}?leg={leg}&after={after}", connector.id)
     }
 }
 

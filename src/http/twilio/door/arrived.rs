@@ -1,5 +1,6 @@
 //! [`Arrived`]: a request of Twilio's as it came, read whole before anybody knows whose it is.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use actix_web::dev::ServiceRequest;
@@ -100,18 +101,21 @@ impl Arrived {
         edge.twilio.admit(&self.presented(request, route))
     }
 
-    /// What the signature covers, with it and the method: what a repetition has in common with the
-    /// request that it repeats. The path names the connector.
+    /// What the signature covers, as it covers it, with it and the method: what a repetition has in common
+    /// with the request that it repeats. Pairs that are given twice or say nothing are signed like none, so
+    /// they make no other request of it. The path names the connector.
     pub(super) fn fingerprint(&self, request: &ServiceRequest) -> String {
         let signature = request.headers().get(SIGNATURE);
         let mut hash = digest::Context::new(&digest::SHA256);
-        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         let signature = signature.map(header::HeaderValue::as_bytes).unwrap_or_default();
-        for part in [request.method().as_str().as_bytes(), target.as_bytes(), signature] {
+        let pairs: BTreeSet<_> = self.pairs.iter().filter(|(name, _)| !name.is_empty()).collect();
+        let pairs = pairs.iter().flat_map(|(name, value)| [*name, *value]);
+        let head = [request.method().as_str().as_bytes(), request.path().as_bytes(), signature];
+        for part in head.into_iter().chain(pairs) {
+            // No two lists of parts are told alike.
+            hash.update(&part.len().to_be_bytes());
             hash.update(part);
-            hash.update(b"\0");
         }
-        hash.update(&self.body);
         URL_SAFE_NO_PAD.encode(hash.finish())
     }
 

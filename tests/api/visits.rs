@@ -1,0 +1,304 @@
+//! Visits of a call to its agent: where one ends and another begins, who may speak for which, and what is
+//! known when nothing came.
+
+use std::time::Duration;
+use std::time::Instant;
+
+use serde_json::json;
+
+use crate::connectors::PATH;
+use crate::connectors::bearer;
+use crate::connectors::made;
+use crate::connectors::reference;
+use crate::harness::Answer;
+use crate::harness::Server;
+use crate::links::SECOND;
+use crate::links::TOKEN;
+use crate::links::by_token;
+use crate::routing::BILLING;
+use crate::routing::CALL;
+use crate::routing::EMPTY;
+use crate::routing::Line;
+use crate::routing::WORKFLOW;
+use crate::routing::attribute;
+use crate::routing::task;
+use crate::twilio::ACCOUNT;
+use crate::twilio::OTHER;
+use crate::twilio::post;
+use crate::twilio::server_with;
+
+const OTHER_CALL: &str = "CAbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+/// A webhook of another call than the line's, signed with a token.
+async fn of(line: &Line, token: &str, route: &str, call: &str, more: &str) -> Answer {
+    let target = format!("/twilio/{route}/{}", line.centre.id);
+    let target =
+        more.split_once('?').map_or(target.clone(), |(_, query)| format!("{target}?{query}"));
+    let more = more.split('?').next().unwrap();
+    let form = format!("AccountSid={ACCOUNT}&CallSid={call}&From=%2B1{more}");
+    post(&line.centre.server.nobody(), token, &target, &form).await
+}
+
+async fn hangs_up(server: &Server) -> (String, String) {
+    let (id, _) = made(
+        &server.admin(),
+        &json!({
+            "name": "a", "account_id": "acme", "project_id": "line", "client_env": "live",
+            "routing": {"agent_url": "wss://agent.example/", "on_missing": "hangup"},
+            "flex": {"workflow_sid": WORKFLOW},
+        }),
+    )
+    .await;
+    let form = format!("AccountSid={ACCOUNT}&CallSid={CALL}&CallStatus=in-progress");
+    let voice = format!("/twilio/voice/{id}");
+    let visit = post(&server.nobody(), "current", &voice, &form).await;
+    let action = attribute(visit.ok_text(200), "action");
+    (action.strip_prefix(crate::twilio::PUBLIC).unwrap().to_owned(), form)
+}
+
+#[tokio::test]
+async fn a_wait_that_is_cut_short_hangs_up_on_nobody() {
+    let (server, _twilio) = server_with(&["--max-waiting", "1"]);
+    let (action, form) = hangs_up(&server).await;
+    let (nobody, admin) = (server.nobody(), server.admin());
+    let (_, answer) = tokio::join!(admin.get("/v1/handoff_state?id=x&wait=1&miss=200"), async {
+        server.until_one_waits().await;
+        post(&nobody, "current", &action, &form).await
+    });
+    assert_eq!(task(&answer)["handoff_status"], "error");
+    let (mut server, _twilio) = server_with(&["--drain-seconds", "2"]);
+    let (action, form) = hangs_up(&server).await;
+    let nobody = server.nobody();
+    let answer = async {
+        let waiting = post(&nobody, "current", &action, &form);
+        tokio::time::timeout(Duration::from_secs(2), waiting).await.expect("an answer")
+    };
+    let stop = server.nobody();
+    let stopping = async {
+        crate::harness::until(async || {
+            stop.get("/metrics").await.text().contains("baton_reads_waiting 1")
+        })
+        .await;
+        server.ask_to_stop(false);
+    };
+    let (answer, ()) = tokio::join!(answer, stopping);
+    assert_eq!(task(&answer)["handoff_status"], "error");
+    // Nor on those who come back in the meantime.
+    let answer = post(&nobody, "current", &format!("{action}&x=1"), &form).await;
+    assert_eq!(task(&answer)["handoff_status"], "error");
+}
+
+#[tokio::test]
+async fn nobody_waits_for_an_agent_that_failed() {
+    let line = Line::open().await;
+    let visit = line.visit("").await;
+    let stream = attribute(&visit.twiml, "statusCallback");
+    line.asks_at(&stream, "&StreamEvent=stream-error&StreamError=31920").await.ok_text(204);
+    let began = Instant::now();
+    line.asks_at(&visit.action, "").await.ok_text(200);
+    let second = line.visit("?x").await;
+    line.asks_at(&second.action, "&SessionStatus=failed").await.ok_text(200);
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_handoff_that_is_written_as_its_call_ends_is_held() {
+    let line = Line::open().await;
+    let agent = line.centre.agent();
+    let nobody = line.centre.server.nobody();
+    let day = line.centre.server.clock.now().plus(Duration::from_secs(86_400)).to_string();
+    let status = format!("/twilio/status/{}", line.centre.id);
+    for n in 0..120 {
+        let call = format!("CA{n:032x}");
+        let path = format!("/v1/handoff_state?id={call}");
+        let body = r#"{"data":{"n":1},"ttl_seconds":60}"#;
+        if n % 2 == 0 {
+            // The same again keeps its revision: nothing but its turn tells it from the hold.
+            agent.put(&path, body).await.ok(201);
+        }
+        let form = format!("AccountSid={ACCOUNT}&CallSid={call}&CallStatus=completed");
+        let (ended, written) =
+            tokio::join!(post(&nobody, TOKEN, &status, &form), agent.put(&path, body));
+        assert_eq!(ended.status, 204);
+        assert!(written.status < 202);
+        let read = agent.read(&call).await;
+        assert_eq!(read.header("x-handoff-expires-at"), day, "{n}");
+    }
+}
+
+#[tokio::test]
+async fn the_token_of_a_visit_that_another_has_followed_writes_no_more() {
+    let line = Line::open().await;
+    let first = line.visit("").await;
+    line.agent_writes(&first, r#"{"reason":"first"}"#).await.ok(201);
+    let second = line.visit("?x").await;
+    let late = line.agent_writes(&first, r#"{"contained":true}"#).await;
+    assert!(late.refused(403, "CALL_NOT_ALLOWED").contains("that visit's own token"));
+    let agent = bearer(&line.centre.server, &first.token);
+    let patch = format!("/v1/handoff_state?id={CALL}");
+    agent.patch(&patch, r#"{"data":{"contained":true}}"#).await.refused(403, "CALL_NOT_ALLOWED");
+    agent.read(CALL).await.ok(200);
+    line.agent_writes(&second, r#"{"reason":"second"}"#).await.ok(200);
+    assert_eq!(task(&line.asks_at(&second.action, "").await)["handoff_reason"], "second");
+}
+
+#[tokio::test]
+async fn what_comes_with_the_call_is_kept_also_where_what_was_left_over_is_gone() {
+    let line = Line::open().await;
+    let first = line.visit("").await;
+    line.agent_writes(&first, r#"{"reason":"first"}"#).await.ok(201);
+    let second = line.visit("?x").await;
+    let path = format!("/v1/acme/line/handoff_state?id={CALL}");
+    line.centre.server.admin().delete(&path).await.ok_text(204);
+    let back = line.asks_at(&second.action, "&HandoffData=second").await;
+    assert_eq!(task(&back)["handoff_summary"], "second");
+    assert_eq!(line.centre.agent().read(CALL).await.ok(200)["data"], json!({"summary": "second"}));
+    // Of no visit that Baton began: the newest is what comes with the call.
+    let back = line.asks("handoff", "", "&HandoffData=third").await;
+    assert_eq!(task(&back)["handoff_summary"], "third");
+}
+
+#[tokio::test]
+async fn what_was_erased_is_told_to_nobody_again_though_more_is_written() {
+    let line = Line::open().await;
+    let visit = line.visit("").await;
+    line.agent_writes(&visit, r#"{"name":"Ada"}"#).await.ok(201);
+    assert!(line.asks_at(&visit.action, "").await.ok_text(200).contains("Ada"));
+    let path = format!("/v1/acme/line/handoff_state?id={CALL}");
+    line.centre.server.admin().delete(&path).await.ok_text(204);
+    line.agent_writes(&visit, r#"{"name":"Grace"}"#).await.ok(201);
+    let again = line.asks_at(&visit.action, "").await;
+    assert!(again.ok_text(200).contains("Grace") && !again.text().contains("Ada"));
+}
+
+#[tokio::test]
+async fn a_refer_says_where_to_when_the_agent_wrote_everything_else() {
+    let line = Line::open().await;
+    line.set(&json!({"routing": {"mode": "sip", "sip": {"uri": "sip:agent@sip.example.com"}}}))
+        .await;
+    let answer = line.asks("voice", "", "").await;
+    let refer = attribute(answer.ok_text(200), "referUrl");
+    line.centre.agent().write(CALL, r#"{"reason":"late bill"}"#).await.ok(201);
+    let back = line.asks_at(&refer, "&ReferTransferTarget=sip:billing@pbx.example").await;
+    assert!(back.ok_text(200).contains(BILLING), "{}", back.text());
+    let kept = line.centre.agent().read(CALL).await.ok(200);
+    assert_eq!(kept["data"], json!({"reason": "late bill", "destination": "billing"}));
+}
+
+#[tokio::test]
+async fn a_call_that_has_ended_goes_nowhere_for_as_long_as_its_handoff_lives() {
+    let line = Line::with(json!({"routing": {"task_hold_seconds": 1_209_600}})).await;
+    let visit = line.visit("").await;
+    line.agent_writes(&visit, r#"{"name":"Ada"}"#).await.ok(201);
+    assert_eq!(line.asks("status", "", "&CallStatus=completed").await.status, 204);
+    for seconds in [0, 3600, 25 * 3600, 10 * 24 * 3600] {
+        line.centre.server.clock.advance(Duration::from_secs(seconds));
+        assert_eq!(line.asks("voice", "", "").await.ok_text(200), EMPTY, "{seconds}");
+        assert_eq!(line.asks_at(&visit.action, "").await.ok_text(200), EMPTY, "{seconds}");
+        let given = line.asks_at(&visit.action, "&HandoffData=forged").await;
+        assert_eq!(given.ok_text(200), EMPTY, "{seconds}");
+    }
+    assert_eq!(line.centre.agent().read(CALL).await.ok(200)["data"]["name"], "Ada");
+}
+
+#[tokio::test]
+async fn a_link_that_was_replaced_moves_the_calls_that_it_began_and_no_others() {
+    let line = Line::open().await;
+    let clock = &line.centre.server.clock;
+    // The same account by another token: Twilio signs with the one of before till that is promoted.
+    clock.advance(Duration::from_secs(1));
+    let promoted = json!({ "account_sid": ACCOUNT, "auth_token": SECOND });
+    line.centre.relink(promoted).await.ok(200);
+    for token in [TOKEN, SECOND] {
+        of(&line, token, "voice", CALL, "").await.ok_text(200);
+    }
+    // Another account: what it begins is not the former's, though that learns its SID.
+    line.centre.twilio.account(OTHER, &["others"]);
+    clock.advance(Duration::from_secs(1));
+    line.centre.relink(json!({ "account_sid": OTHER, "auth_token": "others" })).await.ok(200);
+    let target = format!("/twilio/voice/{}", line.centre.id);
+    let form = format!("AccountSid={OTHER}&CallSid={OTHER_CALL}");
+    post(&line.centre.server.nobody(), "others", &target, &form).await.ok_text(200);
+    for (route, more) in [
+        ("voice", ""),
+        ("handoff", "&HandoffData=forged"),
+        ("refer", "&ReferTransferTarget=sip:desk@x"),
+        ("queue", "&QueueResult=queue-full"),
+        ("status", "&CallStatus=completed"),
+        ("stream", "&StreamEvent=stream-error"),
+    ] {
+        let refused = of(&line, SECOND, route, OTHER_CALL, &format!("{more}?leg=1&after=0")).await;
+        assert_eq!((refused.status, refused.text()), (403, ""), "{route}");
+    }
+    line.centre.agent().read(OTHER_CALL).await.refused(404, "HANDOFF_NOT_FOUND");
+    let own = of(&line, TOKEN, "handoff", CALL, "&HandoffData=late?leg=1&after=0").await;
+    assert_eq!(task(&own)["handoff_summary"], "late");
+}
+
+#[tokio::test]
+async fn whoever_waits_with_a_link_that_is_cut_off_is_told_nothing() {
+    let line = Line::open().await;
+    let visit = line.visit("").await;
+    let (back, ()) = tokio::join!(line.asks_at(&visit.action, ""), async {
+        line.centre.server.until_one_waits().await;
+        let unlink = format!("{PATH}/link?connector_id={}&at_once=true", line.centre.id);
+        line.centre.server.admin().delete(&unlink).await.ok_text(204);
+        line.agent_writes(&visit, r#"{"name":"Ada"}"#).await.ok(201);
+    });
+    assert_eq!((back.status, back.text()), (403, ""));
+}
+
+#[tokio::test]
+async fn a_call_of_another_project_is_nobodys_parent() {
+    let line = Line::open().await;
+    let admin = line.centre.server.admin();
+    let mut wanted = reference("b", "live");
+    wanted["project_id"] = json!("other");
+    let (id, token) = made(&admin, &wanted).await;
+    let link = format!("{PATH}/link");
+    bearer(&line.centre.server, &token).post(&link, &by_token()).await.ok(200);
+    let visit = line.visit("").await;
+    // Another project's own handoff, and its word that the line's call began it.
+    bearer(&line.centre.server, &token).write(OTHER_CALL, "{}").await.ok(201);
+    let form = format!(
+        "AccountSid={ACCOUNT}&CallSid={OTHER_CALL}&ParentCallSid={CALL}&CallStatus=completed"
+    );
+    let nobody = line.centre.server.nobody();
+    assert_eq!(post(&nobody, TOKEN, &format!("/twilio/status/{id}"), &form).await.status, 204);
+    // An alias that a key gave would not end the wait either.
+    let alias = format!("/v1/handoff_state/aliases?id={OTHER_CALL}&account_id=acme");
+    admin.post(&alias, &json!({"aliases": [CALL]})).await.ok(200);
+    let (back, ()) = tokio::join!(line.asks_at(&visit.action, ""), async {
+        line.centre.server.until_one_waits().await;
+        line.agent_writes(&visit, r#"{"destination":"billing"}"#).await.ok(201);
+    });
+    assert!(back.ok_text(200).contains(BILLING));
+}
+
+#[tokio::test]
+async fn what_is_signed_alike_is_one_request_and_what_is_said_twice_is_none() {
+    let line = Line::open().await;
+    let first = line.asks("voice", "", "").await.ok_text(200).to_owned();
+    for more in ["&=", "&=&=", "&"] {
+        assert_eq!(line.asks("voice", "", more).await.ok_text(200), first, "{more}");
+    }
+    let visit = line.visit("?x").await;
+    for twice in ["CallStatus=completed", "HandoffData=a", "From=%2B15551234567"] {
+        let more = format!("&{twice}&{twice}");
+        let refused = line.asks_at(&visit.action, &more).await;
+        assert_eq!((refused.status, refused.text()), (403, ""), "{twice}");
+    }
+    // Of a leg that never was nothing is kept.
+    let action = visit.action.replace("leg=2", "leg=99");
+    line.asks_at(&action, "&SessionStatus=failed").await.ok_text(200);
+    assert!(line.asks("voice", "?x", "").await.ok_text(200).contains("leg=2&amp;"));
+}
+
+#[tokio::test]
+async fn a_destinations_own_priority_goes_before_what_the_agent_says() {
+    let line = Line::open().await;
+    let visit = line.visit("").await;
+    line.agent_writes(&visit, r#"{"destination":"billing","priority":99}"#).await.ok(201);
+    let back = line.asks_at(&visit.action, "").await;
+    assert!(back.ok_text(200).contains("<Task priority=\"5\" timeout=\"200\">"), "{}", back.text());
+}
