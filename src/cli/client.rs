@@ -5,12 +5,32 @@ use std::time::Duration;
 
 use reqwest::Method;
 use reqwest::StatusCode;
+use secrecy::SecretString;
 use serde_json::Value;
 
 use crate::cli::Failure;
 use crate::telemetry::outbound;
 
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// Twilio's Auth Token, from a file or from `TWILIO_AUTH_TOKEN`.
+pub(super) fn auth_token(file: Option<&str>) -> Result<SecretString, Failure> {
+    #[expect(clippy::disallowed_methods, reason = "a command's one secret; it has no flag")]
+    let given = std::env::var("TWILIO_AUTH_TOKEN").ok();
+    let token = match (file, given) {
+        (Some(file), _) => fs::read_to_string(file)
+            .map_err(|why| Failure::Usage(format!("cannot read {file}: {why}")))?,
+        (None, Some(token)) => token,
+        (None, None) => {
+            let none = "no Auth Token: set TWILIO_AUTH_TOKEN, or give --auth-token-file";
+            return Err(Failure::Usage(none.to_owned()));
+        }
+    };
+    match token.trim() {
+        "" => Err(Failure::Usage("the Auth Token is empty".to_owned())),
+        token => Ok(token.into()),
+    }
+}
 
 /// Which server, and who is asking.
 #[derive(clap::Args, Debug)]

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::cli::Failure;
+use crate::cli::client::auth_token;
 use crate::cli::say;
 use crate::domain::algorithm::Algorithm;
 use crate::twilio::form;
@@ -86,7 +87,7 @@ impl Make {
     fn run(&self) -> Result<(), Failure> {
         let algorithm = Algorithm::parse(&self.algorithm)
             .ok_or_else(|| Failure::Usage("--algorithm is HMAC_SHA1 or HMAC_SHA256".to_owned()))?;
-        let token = self.token()?;
+        let token = auth_token(self.auth_token_file.as_deref())?;
         let secret = Secret::new("", algorithm, token.expose_secret());
         let pair = |text: &String| {
             let (name, value) = text.split_once('=')?;
@@ -113,23 +114,6 @@ impl Make {
         let url = format!("{url}{joint}{BODY_HASH}={}", signature::body_hash(&body));
         say(format!("{}\n{url}", signature::sign(&secret, &url, &pairs)));
         Ok(())
-    }
-
-    fn token(&self) -> Result<SecretString, Failure> {
-        #[expect(clippy::disallowed_methods, reason = "a command's one secret; it has no flag")]
-        let given = std::env::var("TWILIO_AUTH_TOKEN").ok();
-        let token = match (&self.auth_token_file, given) {
-            (Some(file), _) => fs::read_to_string(file).map_err(|why| cannot_read(file, &why))?,
-            (None, Some(token)) => token,
-            (None, None) => {
-                let none = "no Auth Token: set TWILIO_AUTH_TOKEN, or give --auth-token-file";
-                return Err(Failure::Usage(none.to_owned()));
-            }
-        };
-        match token.trim() {
-            "" => Err(Failure::Usage("the Auth Token is empty".to_owned())),
-            token => Ok(token.into()),
-        }
     }
 }
 

@@ -89,12 +89,9 @@ impl Call {
         }
     }
 
-    /// What a request was answered that was sent before, less than [`ANSWER_LIFE`] ago. One whose leg
-    /// has come back is no repetition: the call visits the agent again.
+    /// What a request was answered that was sent before, less than [`ANSWER_LIFE`] ago.
     pub fn answer_to(&self, fingerprint: &str, now: Timestamp) -> Option<&str> {
-        let is_it = |sent: &&Sent| {
-            sent.fingerprint == fingerprint && sent.leg > self.returned_leg && is_fresh(sent, now)
-        };
+        let is_it = |sent: &&Sent| sent.fingerprint == fingerprint && is_fresh(sent, now);
         self.answers.iter().find(is_it).map(|sent| sent.answer.as_str())
     }
 
@@ -114,7 +111,7 @@ impl Call {
     }
 
     /// The same call once a leg has come back from the agent; `None` where that is known, or there was no
-    /// such leg.
+    /// such leg. Who asks as that leg did then repeats nothing: the call visits the agent again.
     pub fn returned(&self, leg: u32) -> Option<Self> {
         let is_new = leg > self.returned_leg && leg <= self.legs;
         let answers = self.answers.iter().filter(|sent| sent.leg > leg).cloned().collect();

@@ -1,6 +1,7 @@
 //! [`Member`]: the members of a JSON object, each as it is spelled, so that what is not looked into
 //! keeps its bytes.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserializer;
@@ -25,6 +26,16 @@ pub fn members(object: &str) -> Result<Vec<Member<'_>>, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_str(object);
     let members = reader.deserialize_map(Collect)?;
     reader.end().map(|()| members)
+}
+
+/// A text, a number or a boolean as text; of anything else, none.
+pub fn scalar(value: &RawValue) -> Option<Cow<'_, str>> {
+    let json = value.get();
+    match json.as_bytes().first()? {
+        b'"' => serde_json::from_str::<String>(json).ok().map(Cow::Owned),
+        b'{' | b'[' | b'n' => None,
+        _ => Some(json.into()),
+    }
 }
 
 /// An object of `members`, as they are spelled.

@@ -53,12 +53,7 @@ impl Pairs {
         let text = std::str::from_utf8(body).unwrap_or_default();
         let members = members::members(text).unwrap_or_default().into_iter();
         let pairs = members.filter_map(|member| {
-            let value = member.value.get();
-            let value = match value.as_bytes().first()? {
-                b'"' => serde_json::from_str::<String>(value).ok()?,
-                b'{' | b'[' | b'n' => return None,
-                _ => value.to_owned(),
-            };
+            let value = members::scalar(member.value)?.into_owned();
             Some((member.name.into_bytes(), value.into_bytes()))
         });
         Self(pairs.collect())

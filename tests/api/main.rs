@@ -34,6 +34,7 @@ mod links;
 mod listing;
 mod misses;
 mod model;
+mod onward;
 mod patch;
 mod pretend_twilio;
 mod rates;

@@ -10,9 +10,7 @@ use serde_json::value::RawValue;
 use crate::cli::call::agent;
 use crate::domain::handoff::SEND_TO_FLEX_CHARACTERS;
 use crate::domain::handoff::rendered_characters;
-
-// What Baton leaves itself of the 4096 that Twilio's own parameters of a call are a part of.
-const TASK_CHARACTERS: usize = 2600;
+use crate::twilio::attributes::TASK_CHARACTERS;
 
 /// Attributes as they were answered.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,7 +15,6 @@ mod twilio;
 mod twiml;
 mod wire;
 
-use std::fs;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -31,6 +30,7 @@ use crate::cli::call::play::Player;
 use crate::cli::call::twilio::Twilio;
 use crate::cli::call::wire::Wire;
 use crate::cli::client::Server;
+use crate::cli::client::auth_token;
 use crate::cli::complain;
 use crate::cli::say;
 use crate::domain::account_sid::AccountSid;
@@ -170,24 +170,6 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     let parallel = args.parallel.map(|calls| (calls, args.over));
     let played = cast.play(args.connector, bends, parallel);
     actix_web::rt::System::new().block_on(played).map_err(Failure::Failed)
-}
-
-fn auth_token(file: Option<&str>) -> Result<SecretString, Failure> {
-    #[expect(clippy::disallowed_methods, reason = "a command's one secret; it has no flag")]
-    let given = std::env::var("TWILIO_AUTH_TOKEN").ok();
-    let token = match (file, given) {
-        (Some(file), _) => fs::read_to_string(file)
-            .map_err(|why| Failure::Usage(format!("cannot read {file}: {why}")))?,
-        (None, Some(token)) => token,
-        (None, None) => {
-            let none = "no Auth Token: set TWILIO_AUTH_TOKEN, or give --auth-token-file";
-            return Err(Failure::Usage(none.to_owned()));
-        }
-    };
-    match token.trim() {
-        "" => Err(Failure::Usage("the Auth Token is empty".to_owned())),
-        token => Ok(token.into()),
-    }
 }
 
 /// Reads a time such as `2s` or `500ms`.

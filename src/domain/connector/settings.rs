@@ -3,6 +3,7 @@
 //! What is kept is read by the same rules as what is sent: a limit may be widened and a member added,
 //! but to narrow one needs a reader of its own for what is there already.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -233,12 +234,7 @@ impl Flex {
         let members = members::members(data).unwrap_or_default();
         let text = |name: &MemberName| {
             let member = members.iter().find(|member| member.name == name.0)?;
-            let json = member.value.get();
-            match json.as_bytes().first()? {
-                b'"' => serde_json::from_str::<String>(json).ok(),
-                b'{' | b'[' | b'n' => None,
-                _ => Some(json.to_owned()),
-            }
+            members::scalar(member.value).map(Cow::into_owned)
         };
         let given = self.insights.iter();
         given.filter_map(|(insight, name)| Some((insight.0.clone(), text(name)?))).collect()

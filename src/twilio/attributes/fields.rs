@@ -2,10 +2,6 @@
 //! own examples write `handoff_reason`, `handoff_to`, `handoff_reason_summary` and
 //! `successfully_identified` (facts/polyai.md §1, §5).
 
-use std::borrow::Cow;
-
-use serde_json::value::RawValue;
-
 use crate::domain::members;
 
 /// Longest summary of Studio's answer, in characters.
@@ -56,7 +52,11 @@ impl Fields {
     pub(in crate::twilio) fn of(data: &str, summary: usize) -> Self {
         let members = members::members(data).unwrap_or_default();
         let of = |name: &str| members.iter().find(|member| member.name == name);
-        let plain = |names: &[&str]| names.iter().find_map(|name| plain(of(name)?.value));
+        let plain = |names: &[&str]| {
+            names
+                .iter()
+                .find_map(|name| members::scalar(of(name)?.value).filter(|text| !text.is_empty()))
+        };
         let text = |names: &[&str], most: usize| {
             plain(names).map(|text| one_line(&text, most)).unwrap_or_default()
         };
@@ -92,18 +92,6 @@ fn whole(text: &str) -> Option<u32> {
     let (digits, fraction) = text.trim().split_once('.').unwrap_or((text.trim(), "0"));
     let is_number = fraction.bytes().all(|byte| byte.is_ascii_digit());
     digits.parse().ok().filter(|number| is_number && i32::try_from(*number).is_ok())
-}
-
-/// A text, number or boolean as text; of anything else, and of an empty text, none.
-fn plain(value: &RawValue) -> Option<Cow<'_, str>> {
-    let json = value.get();
-    match json.as_bytes().first()? {
-        b'"' => {
-            serde_json::from_str(json).ok().filter(|text: &String| !text.is_empty()).map(Cow::Owned)
-        }
-        b'{' | b'[' | b'n' => None,
-        _ => Some(json.into()),
-    }
 }
 
 /// A text on one line, of at most `most` characters.

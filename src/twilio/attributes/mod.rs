@@ -30,8 +30,9 @@ const DESTINATION_CHARACTERS: usize = 90;
 // A text shorter than that tells nothing.
 const WORTH_KEEPING: usize = 24;
 const ELLIPSIS: usize = 6;
-// Of a task: all of it, what it may carry of `data`, and one attribute of Flex Insights.
-const TASK_CHARACTERS: usize = 2600;
+/// Characters of a task's attributes in all: Twilio's own parameters of the call are part of its 4096.
+pub const TASK_CHARACTERS: usize = 2600;
+// Of a task: what it may carry of `data`, and one attribute of Flex Insights.
 const EXPOSED_CHARACTERS: usize = 1200;
 const INSIGHT_CHARACTERS: usize = 100;
 
