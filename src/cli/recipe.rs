@@ -55,7 +55,7 @@ pub(super) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Recipe {
     /// Write a Twilio Function that reads a handoff: key from the environment, never in the code
-    Function(Place),
+    Function(At),
     /// Write a Studio flow: to the agent, back with its handoff, and on to Flex
     StudioFlow(StudioFlow),
     /// Write a `TwiML` Bin that greets a caller and sends the call to Baton
@@ -71,18 +71,24 @@ enum Recipe {
 struct Place {
     /// Directory to write it to
     dir: PathBuf,
-    /// Where Twilio reaches Baton
-    #[arg(long, env = "BATON_PUBLIC_URL", default_value = NO_URL)]
-    url: String,
     /// Overwrite what is there
     #[arg(long)]
     force: bool,
 }
 
 #[derive(clap::Args, Debug)]
-struct OfConnector {
+struct At {
     #[command(flatten)]
     place: Place,
+    /// Where Twilio reaches Baton
+    #[arg(long, env = "BATON_PUBLIC_URL", default_value = NO_URL)]
+    url: String,
+}
+
+#[derive(clap::Args, Debug)]
+struct OfConnector {
+    #[command(flatten)]
+    at: At,
     /// The connector's id, `conn_…`
     #[arg(long)]
     connector: ConnectorId,
@@ -114,9 +120,9 @@ struct FallbackBin {
 
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     match args.recipe {
-        Recipe::Function(place) => {
-            let url = place.url()?;
-            let file = place.write(&FUNCTION, &[(NO_URL, url.as_str())])?;
+        Recipe::Function(at) => {
+            let url = at.url()?;
+            let file = at.place.write(&FUNCTION, &[(NO_URL, url.as_str())])?;
             say(format!(
                 "Wrote {file}\n\n1. In the Twilio project's .env:  BATON_API_KEY=<a key of `baton key new --scope handoff:read`>  and, if it moves, BATON_URL={url}\n2. Deploy it; in Studio, a Run Function widget with the parameter call_sid = {{{{trigger.call.CallSid}}}}\n3. Split on {{{{widgets.<its name>.parsed.found}}}}. For Send To Flex, name single members of parsed.data: its attributes hold 1024 characters in all. ({url}/twilio/studio/handoff answers attributes that always fit.)"
             ));
@@ -127,7 +133,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
             let file = of.write(&TWIML_BIN, &[])?;
             say(format!(
                 "Wrote {file}\n\n1. Twilio console, TwiML Bins: make one of it\n2. Phone Numbers, your number: \"A call comes in\" is that bin, \"Primary handler fails\" that of `baton recipe fallback-bin`\n3. \"Call status changes\": {}/twilio/status/{}, so that Baton hears when calls end",
-                of.place.url()?,
+                of.at.url()?,
                 of.connector
             ));
             Ok(())
@@ -141,6 +147,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
             Ok(())
         }
         Recipe::Agent(of) => {
+            of.at.place.is_free(&AGENTS)?;
             let written = AGENTS.iter().map(|file| of.write(file, &[]));
             let written = written.collect::<Result<Vec<_>, _>>()?;
             say(format!(
@@ -165,7 +172,7 @@ impl StudioFlow {
         )?;
         say(format!(
             "Wrote {file}\n\n1. Twilio console, Studio, a new flow: \"Import from JSON\", paste it, publish\n2. Phone Numbers, your number: \"A call comes in\" is that flow, \"Primary handler fails\" the bin of `baton recipe fallback-bin`\n3. \"Call status changes\": {}/twilio/status/{}?flow=FW…, with the flow's SID: Baton hears when calls end, and Twilio is sent on to the flow",
-            of.place.url()?,
+            of.at.url()?,
             of.connector
         ));
         Ok(())
@@ -174,20 +181,35 @@ impl StudioFlow {
 
 impl OfConnector {
     fn write(&self, file: &File, more: &[(&str, &str)]) -> Result<String, Failure> {
-        let url = self.place.url()?;
+        let url = self.at.url()?;
         let own = [
             ("BATON_PUBLIC_URL_HERE", url.as_str()),
             ("CONNECTOR_ID_HERE", self.connector.as_str()),
         ];
-        self.place.write(file, &[&own, more].concat())
+        self.at.place.write(file, &[&own, more].concat())
     }
 }
 
-impl Place {
+impl At {
     /// Of several, the first makes Baton's links.
     fn url(&self) -> Result<PublicUrl, Failure> {
         let url = self.url.split_whitespace().next().unwrap_or(NO_URL);
         url.parse().map_err(|why| Failure::Usage(format!("--url {url} {why}")))
+    }
+}
+
+impl Place {
+    /// Makes sure that all of `files` can be written, before any is.
+    fn is_free(&self, files: &[File]) -> Result<(), Failure> {
+        let there = files.iter().map(|file| self.dir.join(file.name)).find(|path| path.exists());
+        match there.filter(|_| !self.force) {
+            None => Ok(()),
+            Some(path) => {
+                let path = path.display();
+                let what = format!("{path} is there already; give --force to overwrite it");
+                Err(Failure::Failed(what))
+            }
+        }
     }
 
     /// Writes a file with what is to stand in the place of what; answers where it is.

@@ -199,6 +199,16 @@ async fn a_call_that_has_ended_goes_nowhere_for_as_long_as_its_handoff_lives() {
         assert_eq!(given.ok_text(200), EMPTY, "{seconds}");
     }
     assert_eq!(line.centre.agent().read(CALL).await.ok(200)["data"]["name"], "Ada");
+    // What comes with a call that ends is kept; what comes an hour later is not Twilio's.
+    let voice = of(&line, TOKEN, "voice", OTHER_CALL, "").await;
+    let action = attribute(voice.ok_text(200), "action");
+    let query = action.split_once('?').unwrap().1;
+    let over = format!("&CallStatus=completed?{query}");
+    of(&line, TOKEN, "handoff", OTHER_CALL, &over).await.ok_text(200);
+    let given = format!("&HandoffData=forged?{query}");
+    line.centre.server.clock.advance(Duration::from_secs(3600));
+    of(&line, TOKEN, "handoff", OTHER_CALL, &given).await.ok_text(200);
+    line.centre.agent().read(OTHER_CALL).await.refused(404, "HANDOFF_NOT_FOUND");
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@
 
 mod call;
 mod connector;
+mod recipe;
 mod sign;
 
 use std::io::BufRead;

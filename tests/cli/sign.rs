@@ -1,4 +1,4 @@
-//! `baton sign`, `baton recipe`, and what the log says of a signature that was refused.
+//! `baton sign`, and what the log says of a signature that was refused.
 
 use std::io::Read;
 use std::io::Write;
@@ -132,25 +132,6 @@ fn a_refusal_is_explained() {
         (&verdicts[1]["valid"], &verdicts[1]["reason"]),
         (&json!(true), &json!("it matches"))
     );
-}
-
-#[test]
-fn a_function_is_written_once_with_the_users_own_url() {
-    let folder = tempfile::tempdir().unwrap();
-    let write = |more: &[&str]| {
-        let arguments = [&["recipe", "function", folder.path().to_str().unwrap()], more].concat();
-        run(baton(&arguments))
-    };
-    let (code, out, err) = write(&["--url", "https://voice.example.com/"]);
-    assert_eq!(code, 0, "{err}");
-    assert!(out.contains("BATON_API_KEY"), "{out}");
-    let text = std::fs::read_to_string(folder.path().join("handoff.protected.js")).unwrap();
-    assert!(text.contains("'https://voice.example.com'") && !text.contains("your-baton-host"));
-    let (code, _, err) = write(&[]);
-    assert_eq!(code, 1);
-    assert!(err.contains("--force"), "{err}");
-    assert_eq!(write(&["--force"]).0, 0);
-    assert_eq!(write(&["--url", "voice.example.com", "--force"]).0, 64);
 }
 
 #[test]
