@@ -29,10 +29,9 @@ pub struct Call {
     pub connector: ConnectorId,
     /// Its SID.
     pub id: HandoffId,
-    /// Which link's account began it, by since when that is linked, in microseconds since the epoch; 0 for a
-    /// secret from the settings.
+    /// The linked Twilio account that began it; empty where a secret from the settings did.
     #[serde(default)]
-    pub link: u64,
+    pub account_sid: String,
     /// How often it was sent there.
     pub legs: u32,
     /// The newest leg that came back from the agent; 0 when none did.
@@ -75,11 +74,11 @@ impl fmt::Debug for Sent {
 
 impl Call {
     /// A call that nothing is known of.
-    pub fn new(connector: ConnectorId, id: HandoffId, link: u64) -> Self {
+    pub fn new(connector: ConnectorId, id: HandoffId, account_sid: &str) -> Self {
         Self {
             connector,
             id,
-            link,
+            account_sid: account_sid.to_owned(),
             legs: 0,
             returned_leg: 0,
             failed_leg: 0,
@@ -157,7 +156,7 @@ mod tests {
     #[test]
     fn a_request_gets_its_first_answer_for_a_minute_unless_its_leg_came_back() {
         let id = "CA0123456789abcdef0123456789abcdef".parse().unwrap();
-        let new = Call::new(ConnectorId::random().unwrap(), id, 0);
+        let new = Call::new(ConnectorId::random().unwrap(), id, "");
         let now = Timestamp::from_micros(1_000_000);
         let first = new.sent("f", "<a/>", now);
         assert_eq!((first.legs, first.answer_to("f", now)), (1, Some("<a/>")));

@@ -38,6 +38,9 @@ pub struct RequestState {
     /// The parameters of a request of Twilio's, of query and body: those that were verified, or
     /// those that came with a key.
     pub parameters: OnceCell<Pairs>,
+    /// Of a webhook, those of its query and those of its form apart: either can be moved into the other
+    /// without breaking the signature.
+    pub apart: OnceCell<(Pairs, Pairs)>,
     /// The connector that such a request goes through, if it names one that there is.
     pub connector: OnceCell<Arc<StoredConnector>>,
     /// What such a request has in common with its own repetitions, and with nothing else.
@@ -59,6 +62,7 @@ impl RequestState {
             principal: OnceCell::new(),
             subject: OnceCell::new(),
             parameters: OnceCell::new(),
+            apart: OnceCell::new(),
             connector: OnceCell::new(),
             fingerprint: OnceCell::new(),
             permit: RefCell::new(None),

@@ -171,7 +171,7 @@ mod tests {
     fn they_read_back() {
         let id = "CA0123456789abcdef0123456789abcdef".parse().unwrap();
         let connector = "conn_00000000000000000001".parse().unwrap();
-        let call = Call::new(connector, id, 7).sent("f", "<a/>", Timestamp::from_micros(7));
+        let call = Call::new(connector, id, "AC1").sent("f", "<a/>", Timestamp::from_micros(7));
         let plain = StoredCall::new(call.clone(), Timestamp::NEVER).encode().unwrap();
         let read = StoredCall::decode(plain.into(), 3, Timestamp::from_micros(9)).unwrap();
         assert_eq!((read.record, read.revision, read.expires_at.micros()), (call, 3, 9));

@@ -5,22 +5,21 @@
 //! `<Dial>`, `<Refer>`, `<Enqueue>`, `ConversationRelay` and "Inbound SIP REFER".
 
 use percent_encoding::percent_decode_str;
+use thiserror::Error;
 
 use crate::domain::handoff_id::HandoffId;
 use crate::twilio::form::Pairs;
 
-/// The parameters that are read here. One that is given twice is signed like one that is given once, so
-/// none may be.
-pub const NAMES: [&str; 17] = [
+// What Baton puts into its own URLs, and what Twilio sends. One that is given twice is signed like one
+// that is given once, so none may be.
+const OURS: [&str; 3] = ["flow", "leg", "after"];
+const TWILIOS: [&str; 14] = [
     "CallSid",
     "ParentCallSid",
     "AccountSid",
     "From",
     "CallStatus",
     "SipDomain",
-    "flow",
-    "leg",
-    "after",
     "HandoffData",
     "SessionStatus",
     "DialCallStatus",
@@ -39,7 +38,15 @@ const CLOSED_BY_AGENT: &str = "31921";
 
 /// What a voice webhook says.
 #[derive(Clone, Copy, Debug)]
-pub struct Webhook<'p>(&'p Pairs);
+pub struct Webhook<'p> {
+    ours: &'p Pairs,
+    twilios: &'p Pairs,
+}
+
+/// A parameter that no webhook of Twilio's has like that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("parameter {0} is missing, is given twice, or is not what it should be")]
+pub struct NotTwilios(pub &'static str);
 
 /// A Studio flow, as the URL of a webhook names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,14 +70,43 @@ impl<'p> Flow<'p> {
 }
 
 impl<'p> Webhook<'p> {
-    /// A webhook by its verified parameters.
-    pub fn new(pairs: &'p Pairs) -> Self {
-        Self(pairs)
+    /// Reads the verified parameters of a URL, and of the form that was posted to it, if one was.
+    ///
+    /// URL and form are signed with nothing between, so whoever has one signed request can move what
+    /// stands in the one into the other. What Twilio says is therefore read from the form alone, and what
+    /// Baton has put into the URL from the URL alone; and what moving things would leave of a form or of
+    /// a number is refused.
+    pub fn read(query: &'p Pairs, form: Option<&'p Pairs>) -> Result<Self, NotTwilios> {
+        let twilios = form.unwrap_or(query);
+        let webhook = Self { ours: query, twilios };
+        for (names, pairs) in [(OURS.as_slice(), query), (TWILIOS.as_slice(), twilios)] {
+            let unclear = |name: &&&str| pairs.one(name).is_err();
+            if let Some(name) = names.iter().find(unclear) {
+                return Err(NotTwilios(name));
+            }
+        }
+        let is_number = |text: &str| text.is_empty() || text.parse::<u64>().is_ok();
+        let bad = [
+            ("AccountSid", webhook.account_sid().is_empty()),
+            ("leg", !is_number(webhook.own("leg"))),
+            ("after", !is_number(webhook.own("after"))),
+            // Posted, it is what nobody rendered; a call is not lost for that.
+            ("flow", form.is_none() && webhook.flow() == Flow::Malformed),
+        ];
+        match bad.into_iter().find(|(_, is_bad)| *is_bad) {
+            Some((name, _)) => Err(NotTwilios(name)),
+            None => Ok(webhook),
+        }
+    }
+
+    fn own(self, name: &str) -> &'p str {
+        debug_assert!(OURS.contains(&name), "{name} may be given twice");
+        self.ours.one(name).ok().flatten().unwrap_or_default()
     }
 
     fn text(self, name: &str) -> &'p str {
-        debug_assert!(NAMES.contains(&name), "{name} may be given twice");
-        self.0.one(name).ok().flatten().unwrap_or_default()
+        debug_assert!(TWILIOS.contains(&name), "{name} may be given twice");
+        self.twilios.one(name).ok().flatten().unwrap_or_default()
     }
 
     /// The call's SID, if it is one.
@@ -111,7 +147,7 @@ impl<'p> Webhook<'p> {
 
     /// The flow to go back to.
     pub fn flow(self) -> Flow<'p> {
-        let sid = self.text("flow");
+        let sid = self.own("flow");
         let hex = sid.strip_prefix("FW").unwrap_or_default();
         match sid {
             "" => Flow::None,
@@ -122,12 +158,12 @@ impl<'p> Webhook<'p> {
 
     /// The visit that it ends; 0 when it is of none that Baton began.
     pub fn leg(self) -> u32 {
-        self.text("leg").parse().unwrap_or_default()
+        self.own("leg").parse().unwrap_or_default()
     }
 
     /// The revision that was there when the visit began.
     pub fn after(self) -> u64 {
-        self.text("after").parse().unwrap_or_default()
+        self.own("after").parse().unwrap_or_default()
     }
 
     /// What an agent on `ConversationRelay` said when it ended.
@@ -255,22 +291,44 @@ mod tests {
         }
     }
 
+    fn read<'p>(query: &'p Pairs, form: &'p Pairs) -> Webhook<'p> {
+        Webhook::read(query, Some(form)).unwrap()
+    }
+
     #[test]
     fn a_webhook_says_how_a_visit_ended() {
-        let says = |form: &str| Pairs::decode(form.as_bytes());
-        let pairs =
-            says("CallStatus=in-progress&SessionStatus=failed&leg=2&after=7&flow=%7B%7Bx%7D%7D");
-        let webhook = Webhook::new(&pairs);
+        let says = |form: &str| Pairs::decode(format!("AccountSid=AC1&{form}").as_bytes());
+        let query = Pairs::decode(b"leg=2&after=7&flow=%7B%7Bx%7D%7D");
+        let form = says("CallStatus=in-progress&SessionStatus=failed&leg=9&flow=FW0");
+        let webhook = read(&query, &form);
         assert!(webhook.agent_failed() && !webhook.is_over());
         assert_eq!((webhook.leg(), webhook.after(), webhook.flow()), (2, 7, Flow::Malformed));
-        let pairs = says("CallStatus=completed&leg=1&leg=2&CallSid=x&From=sip:a@b");
-        let webhook = Webhook::new(&pairs);
+        let form = says("CallStatus=completed&CallSid=x&From=sip:a@b");
+        let webhook = read(&query, &form);
         assert!(webhook.is_over() && webhook.is_by_sip() && webhook.call().is_none());
-        assert_eq!(webhook.leg(), 0);
-        let error = |form: &str| Webhook::new(&says(form)).stream_error();
+        let error = |form: &str| read(&query, &says(form)).stream_error();
         let closed = "StreamEvent=stream-error&StreamError=31921+Stream+-+WebSocket+-+Close+Error";
         assert_eq!(error(closed), Some(StreamError::ClosedByAgent));
         assert_eq!(error("StreamEvent=stream-error&StreamError=31920"), Some(StreamError::Failed));
         assert_eq!(error("StreamEvent=stream-stopped"), None);
+    }
+
+    #[test]
+    fn what_stands_where_twilio_puts_nothing_is_refused() {
+        let why = |query: &str, form: Option<&str>| {
+            let form = form.map(|form| Pairs::decode(form.as_bytes()));
+            let read = Webhook::read(&Pairs::decode(query.as_bytes()), form.as_ref()).map(|_| ());
+            read.map_err(|NotTwilios(name)| name)
+        };
+        assert_eq!(why("leg=1&From=a", Some("AccountSid=AC1&From=b")), Ok(()));
+        assert_eq!(why("AccountSid=AC1&CallSid=x", None), Ok(()));
+        // A form that was moved into the URL.
+        let moved = "leg=1&after=0AccountSidAC1HandoffDatax&AccountSid=AC1&CallStatus=completed&z=";
+        assert_eq!(why(moved, Some("")), Err("AccountSid"));
+        assert_eq!(why(moved, None), Err("after"));
+        assert_eq!(why("flow=FW1AccountSidAC1&AccountSid=AC1", None), Err("flow"));
+        assert_eq!(why("flow=%7B%7Bx%7D%7D", Some("AccountSid=AC1")), Ok(()));
+        assert_eq!(why("", Some("AccountSid=AC1&From=a&From=a")), Err("From"));
+        assert_eq!(why("leg=1&leg=1", Some("AccountSid=AC1")), Err("leg"));
     }
 }

@@ -45,7 +45,7 @@ async fn without_the_store_a_call_goes_to_its_agent_and_to_a_person_in_time() {
         .await;
         let voice = format!("/twilio/voice/{id}");
         let first = asks(&server, &voice, "").await.ok_text(200).to_owned();
-        assert!(first.contains("leg=1&amp;after=0"));
+        assert!(first.contains("after=0&amp;leg=1"));
         fate.set(Some(befalls));
         assert_eq!(asks(&server, &voice, "").await.ok_text(200), first);
         let in_time = |began: Instant, millis: u64, what: &str| {
@@ -60,7 +60,7 @@ async fn without_the_store_a_call_goes_to_its_agent_and_to_a_person_in_time() {
         in_time(began, within, "voice");
         // What is written from now on is newer than this moment.
         let now = server.clock.now().micros();
-        assert!(blind.ok_text(200).contains(&format!("leg=2&amp;after={now}")), "{}", blind.text());
+        assert!(blind.ok_text(200).contains(&format!("after={now}&amp;leg=2")), "{}", blind.text());
         let action = attribute(blind.text(), "action");
         let began = Instant::now();
         let told = task(&asks(&server, &action, "").await);
@@ -98,4 +98,26 @@ async fn without_the_store_a_call_goes_to_its_agent_and_to_a_person_in_time() {
         let path = format!("{PATH}/{id}");
         server.admin().get(&path).await.ok(200);
     }
+}
+
+#[tokio::test]
+async fn a_store_that_takes_nothing_hangs_up_on_nobody() {
+    let twilio = Twilio::new(PUBLIC, &format!("{ACCOUNT}=current"));
+    let (server, fate) = server_with(&twilio.flags(&[]));
+    let (id, _) = made(
+        &server.admin(),
+        &json!({
+            "name": "a", "account_id": "acme", "project_id": "line", "client_env": "live",
+            "routing": {"agent_url": "wss://agent.example/", "on_missing": "hangup"},
+            "flex": {"workflow_sid": WORKFLOW},
+        }),
+    )
+    .await;
+    let voice = asks(&server, &format!("/twilio/voice/{id}"), "").await;
+    let action = attribute(voice.ok_text(200), "action");
+    fate.set(Some(Befalls::WritesNothing));
+    let told = task(&asks(&server, &action, "").await);
+    assert_eq!(told["handoff_status"], "error");
+    fate.set(None);
+    assert!(asks(&server, &action, "").await.ok_text(200).contains("<Hangup/>"));
 }

@@ -25,6 +25,7 @@ pub enum Befalls {
     Fails(StoreError),
     Hangs,
     DeletesSlowly(Duration),
+    WritesNothing,
 }
 
 /// An engine under a fate.
@@ -37,7 +38,7 @@ struct Ill {
 impl Ill {
     async fn suffer(&self) -> Result<(), StoreError> {
         match self.fate.get() {
-            None | Some(Befalls::DeletesSlowly(_)) => Ok(()),
+            None | Some(Befalls::DeletesSlowly(_) | Befalls::WritesNothing) => Ok(()),
             Some(Befalls::Fails(error)) => Err(error),
             Some(Befalls::Hangs) => std::future::pending().await,
         }
@@ -55,6 +56,9 @@ impl Kv for Ill {
     fn put(&self, put: Put) -> Pending<'_, Outcome> {
         Box::pin(async move {
             self.suffer().await?;
+            if let Some(Befalls::WritesNothing) = self.fate.get() {
+                return Err(StoreError::Full);
+            }
             self.inner.put(put).await
         })
     }

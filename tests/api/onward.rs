@@ -26,7 +26,7 @@ use crate::twilio::post;
 async fn where_a_call_goes_is_by_status_and_by_a_key_of_the_connectors_table_alone() {
     let line = Line::open().await;
     let id = line.centre.id.clone();
-    let queue = format!("action=\"{PUBLIC}/twilio/queue/{id}?leg=");
+    let queue = format!("action=\"{PUBLIC}/twilio/queue/{id}?after=");
     for (n, (data, more, wanted)) in [
         (
             r#"{"contained":"true","destination":"desk"}"#,
@@ -70,7 +70,7 @@ async fn where_a_call_goes_is_by_status_and_by_a_key_of_the_connectors_table_alo
 async fn a_flow_gets_its_call_back_at_once_with_what_its_log_should_show() {
     let line = Line::open().await;
     let visit = line.visit(&format!("?flow={FLOW}")).await;
-    assert!(visit.action.ends_with(&format!("?leg=1&after=0&flow={FLOW}")), "{}", visit.action);
+    assert!(visit.action.ends_with(&format!("?after=0&flow={FLOW}&leg=1")), "{}", visit.action);
     let back = line.asks_at(&visit.action, "").await;
     let flow =
         format!("https://webhooks.twilio.com/v1/Accounts/{ACCOUNT}/Flows/{FLOW}?FlowEvent=return");
@@ -121,7 +121,7 @@ async fn a_sip_agent_is_called_with_its_headers_and_refers_back() {
     );
     assert_eq!(attribute(answer.text(), "answerOnBridge"), "true");
     let refer = attribute(answer.text(), "referUrl");
-    assert_eq!(refer, format!("{PUBLIC}/twilio/refer/{id}?leg=1&after=0"));
+    assert_eq!(refer, format!("{PUBLIC}/twilio/refer/{id}?after=0&leg=1"));
     let target = "&ReferTransferTarget=%3Csip:billing@pbx.example?X-Reason=late%2520bill%26X-Customer-ID=7%3E";
     let back = line.asks_at(&refer, target).await;
     assert!(back.ok_text(200).contains(BILLING));
@@ -190,7 +190,7 @@ async fn a_call_that_nobody_takes_gets_the_fallback_or_the_numbers_own() {
     line.set(&json!({"routing": {"agent_url": null}, "flex": {"workflow_sid": null}})).await;
     assert!(line.asks("voice", "", "").await.ok_text(200).contains(wanted));
     assert!(
-        line.asks("handoff", "?leg=1&after=0", "&SessionStatus=failed")
+        line.asks("handoff", "?after=0&leg=1", "&SessionStatus=failed")
             .await
             .ok_text(200)
             .contains(wanted)

@@ -151,7 +151,7 @@ async fn a_call_goes_to_its_agent_and_comes_back_to_a_person_with_its_context() 
     assert_eq!(
         before,
         format!(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response><Say language=\"en-GB\">One &lt;moment&gt; &amp; \"hold\"</Say><Connect action=\"{PUBLIC}/twilio/handoff/{id}?leg=1&amp;after=0\" method=\"POST\"><Stream url=\"wss://agent.example/media\" statusCallback=\"{PUBLIC}/twilio/stream/{id}?leg=1&amp;after=0\" statusCallbackMethod=\"POST\"><Parameter name=\"handoff_url\" value=\"{PUBLIC}/v1/handoff_state?id={CALL}\"/><Parameter name=\"call_token\" value=\""
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response><Say language=\"en-GB\">One &lt;moment&gt; &amp; \"hold\"</Say><Connect action=\"{PUBLIC}/twilio/handoff/{id}?after=0&amp;leg=1\" method=\"POST\"><Stream url=\"wss://agent.example/media\" statusCallback=\"{PUBLIC}/twilio/stream/{id}?after=0&amp;leg=1\" statusCallbackMethod=\"POST\"><Parameter name=\"handoff_url\" value=\"{PUBLIC}/v1/handoff_state?id={CALL}\"/><Parameter name=\"call_token\" value=\""
         )
     );
     assert_eq!(
@@ -164,7 +164,7 @@ async fn a_call_goes_to_its_agent_and_comes_back_to_a_person_with_its_context() 
     line.agent_writes(&visit, data).await.ok(201);
     let back = line.asks_at(&visit.action, "").await;
     let enqueue = back.ok_text(200);
-    assert!(enqueue.contains(&format!("<Enqueue workflowSid=\"{BILLING}\" action=\"{PUBLIC}/twilio/queue/{id}?leg=1&amp;after=0\" method=\"POST\"><Task priority=\"5\" timeout=\"200\">")), "{enqueue}");
+    assert!(enqueue.contains(&format!("<Enqueue workflowSid=\"{BILLING}\" action=\"{PUBLIC}/twilio/queue/{id}?after=0&amp;leg=1\" method=\"POST\"><Task priority=\"5\" timeout=\"200\">")), "{enqueue}");
     let task = task(&back);
     let told = |name: &str| task[name].clone();
     assert_eq!((told("handoff_status"), told("handoff_leg")), (json!("ready"), json!(1)));
@@ -225,7 +225,7 @@ async fn a_second_visit_never_reads_the_first_ones_handoff() {
     // The same request within the minute: its leg came back, so it is no repetition.
     let second = line.visit("").await;
     let revision = &written["revision"];
-    assert!(second.action.ends_with(&format!("?leg=2&after={revision}")), "{}", second.action);
+    assert!(second.action.ends_with(&format!("?after={revision}&leg=2")), "{}", second.action);
     let missing = task(&line.asks_at(&second.action, "").await);
     assert_eq!(
         (&missing["handoff_status"], &missing["handoff_found"]),

@@ -18,12 +18,14 @@ use crate::links::by_token;
 use crate::routing::BILLING;
 use crate::routing::CALL;
 use crate::routing::EMPTY;
+use crate::routing::FLOW;
 use crate::routing::Line;
 use crate::routing::WORKFLOW;
 use crate::routing::attribute;
 use crate::routing::task;
 use crate::twilio::ACCOUNT;
 use crate::twilio::OTHER;
+use crate::twilio::get;
 use crate::twilio::post;
 use crate::twilio::server_with;
 
@@ -132,6 +134,10 @@ async fn the_token_of_a_visit_that_another_has_followed_writes_no_more() {
     let first = line.visit("").await;
     line.agent_writes(&first, r#"{"reason":"first"}"#).await.ok(201);
     let second = line.visit("?x").await;
+    // A visit that has not come back goes on, whatever Twilio or somebody else asks for meanwhile.
+    line.agent_writes(&first, r#"{"reason":"still first"}"#).await.ok(200);
+    line.asks_at(&first.action, "").await.ok_text(200);
+    let third = line.visit("?y").await;
     let late = line.agent_writes(&first, r#"{"contained":true}"#).await;
     assert!(late.refused(403, "CALL_NOT_ALLOWED").contains("that visit's own token"));
     let agent = bearer(&line.centre.server, &first.token);
@@ -139,7 +145,8 @@ async fn the_token_of_a_visit_that_another_has_followed_writes_no_more() {
     agent.patch(&patch, r#"{"data":{"contained":true}}"#).await.refused(403, "CALL_NOT_ALLOWED");
     agent.read(CALL).await.ok(200);
     line.agent_writes(&second, r#"{"reason":"second"}"#).await.ok(200);
-    assert_eq!(task(&line.asks_at(&second.action, "").await)["handoff_reason"], "second");
+    line.agent_writes(&third, r#"{"reason":"third"}"#).await.ok(200);
+    assert_eq!(task(&line.asks_at(&third.action, "").await)["handoff_reason"], "third");
 }
 
 #[tokio::test]
@@ -153,6 +160,20 @@ async fn what_comes_with_the_call_is_kept_also_where_what_was_left_over_is_gone(
     let back = line.asks_at(&second.action, "&HandoffData=second").await;
     assert_eq!(task(&back)["handoff_summary"], "second");
     assert_eq!(line.centre.agent().read(CALL).await.ok(200)["data"], json!({"summary": "second"}));
+    // What was erased does not come back with the request that brought it.
+    let again = "&HandoffData=personal";
+    let third = line.visit("?y").await;
+    line.asks_at(&third.action, again).await.ok_text(200);
+    line.centre.server.admin().delete(&path).await.ok_text(204);
+    let fresh = "CAcccccccccccccccccccccccccccccccc";
+    let more = format!("{again}?after=0&leg=1");
+    for _ in 0..2 {
+        of(&line, TOKEN, "handoff", fresh, &more).await.ok_text(200);
+        let path = format!("/v1/acme/line/handoff_state?id={fresh}");
+        let _gone_the_second_time = line.centre.server.admin().delete(&path).await.status;
+    }
+    of(&line, TOKEN, "handoff", fresh, &more).await.ok_text(200);
+    line.centre.agent().read(fresh).await.refused(404, "HANDOFF_ERASED");
     // Of no visit that Baton began: the newest is what comes with the call.
     let back = line.asks("handoff", "", "&HandoffData=third").await;
     assert_eq!(task(&back)["handoff_summary"], "third");
@@ -199,6 +220,20 @@ async fn a_call_that_has_ended_goes_nowhere_for_as_long_as_its_handoff_lives() {
         assert_eq!(given.ok_text(200), EMPTY, "{seconds}");
     }
     assert_eq!(line.centre.agent().read(CALL).await.ok(200)["data"]["name"], "Ada");
+    // Nor when nobody told that it had ended: no call is a day old.
+    let forgotten = "CAcccccccccccccccccccccccccccccccc";
+    let path = format!("/v1/handoff_state?id={forgotten}");
+    let agent = line.centre.agent();
+    agent.put(&path, r#"{"data":{"n":1},"ttl_seconds":2000000}"#).await.ok(201);
+    of(&line, TOKEN, "voice", forgotten, "").await.ok_text(200);
+    line.centre.server.clock.advance(Duration::from_secs(25 * 3600));
+    for _ in 0..2 {
+        assert_eq!(of(&line, TOKEN, "voice", forgotten, "").await.ok_text(200), EMPTY);
+        let given = of(&line, TOKEN, "handoff", forgotten, "&HandoffData=forged").await;
+        assert_eq!(given.ok_text(200), EMPTY);
+        line.centre.server.clock.advance(Duration::from_secs(5 * 24 * 3600));
+    }
+    assert_eq!(agent.read(forgotten).await.ok(200)["data"], json!({"n": 1}));
     // What comes with a call that ends is kept; what comes an hour later is not Twilio's.
     let voice = of(&line, TOKEN, "voice", OTHER_CALL, "").await;
     let action = attribute(voice.ok_text(200), "action");
@@ -237,12 +272,41 @@ async fn a_link_that_was_replaced_moves_the_calls_that_it_began_and_no_others() 
         ("status", "&CallStatus=completed"),
         ("stream", "&StreamEvent=stream-error"),
     ] {
-        let refused = of(&line, SECOND, route, OTHER_CALL, &format!("{more}?leg=1&after=0")).await;
+        let refused = of(&line, SECOND, route, OTHER_CALL, &format!("{more}?after=0&leg=1")).await;
         assert_eq!((refused.status, refused.text()), (403, ""), "{route}");
     }
     line.centre.agent().read(OTHER_CALL).await.refused(404, "HANDOFF_NOT_FOUND");
-    let own = of(&line, TOKEN, "handoff", CALL, "&HandoffData=late?leg=1&after=0").await;
+    let own = of(&line, TOKEN, "handoff", CALL, "&HandoffData=late?after=0&leg=1").await;
     assert_eq!(task(&own)["handoff_summary"], "late");
+    // By another token of the account, and with nothing linked any more.
+    let unlink = format!("{PATH}/link?connector_id={}", line.centre.id);
+    line.centre.server.admin().delete(&unlink).await.ok_text(204);
+    of(&line, SECOND, "handoff", CALL, "?after=0&leg=2").await.ok_text(200);
+}
+
+#[tokio::test]
+async fn what_is_moved_between_url_and_form_is_not_twilios() {
+    let line = Line::open().await;
+    let visit = line.visit("").await;
+    line.agent_writes(&visit, r#"{"n":1}"#).await.ok(201);
+    let id = &line.centre.id;
+    let nobody = line.centre.server.nobody();
+    // As it was signed: the form of one request, cut into a URL that says other things of another call.
+    let target = format!(
+        "/twilio/handoff/{id}?after=0AccountSid{ACCOUNT}HandoffDatax&AccountSid={ACCOUNT}&CallSid={CALL}&CallStatus=completed&z="
+    );
+    assert_eq!(post(&nobody, TOKEN, &target, "").await.status, 403);
+    let target = format!(
+        "/twilio/status/{id}?flow={FLOW}AccountSid{ACCOUNT}&AccountSid={ACCOUNT}&CallSid={CALL}&CallStatus=completed"
+    );
+    assert_eq!(get(&nobody, TOKEN, &target).await.status, 403);
+    // A web caller chooses parameters of the form; which flow, and which visit, stands in the URL.
+    let chosen = line.asks("voice", "", &format!("&flow={FLOW}&leg=7&Digits=1")).await;
+    assert!(!chosen.ok_text(200).contains(FLOW));
+    // What a URL says beside is nothing to Baton.
+    let named = line.asks("voice", "?From=%2B1999&CallStatus=completed", "").await;
+    assert!(named.ok_text(200).contains("<Stream "));
+    assert!(line.visit("?x").await.twiml.contains("<Stream "));
 }
 
 #[tokio::test]
@@ -301,7 +365,7 @@ async fn what_is_signed_alike_is_one_request_and_what_is_said_twice_is_none() {
     // Of a leg that never was nothing is kept.
     let action = visit.action.replace("leg=2", "leg=99");
     line.asks_at(&action, "&SessionStatus=failed").await.ok_text(200);
-    assert!(line.asks("voice", "?x", "").await.ok_text(200).contains("leg=2&amp;"));
+    assert!(line.asks("voice", "?x", "").await.ok_text(200).contains("leg=2\""));
 }
 
 #[tokio::test]

@@ -211,7 +211,7 @@ async function theWholeOfTheDocument() {
   const { text, attributes } = task(enqueued);
   assertTwiml(enqueued, (response) => {
     const enqueue = response.enqueue({
-      workflowSid: BILLING_WORKFLOW, action: url('queue', id, '?leg=1&after=0'), method: 'POST',
+      workflowSid: BILLING_WORKFLOW, action: url('queue', id, '?after=0&leg=1'), method: 'POST',
     });
     enqueue.task({ priority: 5 }, text);
   });

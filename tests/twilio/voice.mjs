@@ -30,7 +30,7 @@ const NO_CHARACTERS = 'a\ufffe\uffffb';
 const given = (attributes) => (
   Object.fromEntries(Object.entries(attributes).filter(([, value]) => value !== undefined && value !== '')));
 
-const queue = (id, leg = 1, after = 0) => url('queue', id, `?leg=${leg}&after=${after}`);
+const queue = (id, leg = 1, after = 0) => url('queue', id, `?after=${after}&leg=${leg}`);
 
 // What the SDK writes for a fallback.
 const fallback = ({ say, number } = FALLBACK) => (response) => {
@@ -52,7 +52,7 @@ function assertStream(answer, made, call, {
   const opened = stream(answer);
   const token = opened.parameters.call_token;
   assert.match(token, /^bct_[A-Za-z0-9._~-]{100}$/);
-  const query = `?leg=${leg}&after=${after}${flow ? `&flow=${flow}` : ''}`;
+  const query = `?after=${after}${flow ? `&flow=${flow}` : ''}&leg=${leg}`;
   const parameters = given({
     handoff_url: `${PUBLIC}/v1/handoff_state?id=${call.CallSid}`,
     call_token: token,
@@ -275,7 +275,7 @@ const checks = [
     const call = newCall();
     const answer = await webhook(url('voice', made.connector_id), call);
     const { uri, address, headers } = sip(answer);
-    const query = '?leg=1&after=0';
+    const query = '?after=0&leg=1';
     assertTwiml(answer, (response) => {
       response.say({ language: 'en-GB' }, 'Hello');
       response.dial({

@@ -43,7 +43,6 @@ use crate::twilio::signature::Secret;
 use crate::twilio::signature::Verdict;
 use crate::twilio::signature::explain;
 use crate::twilio::studio::WAIT_SECONDS;
-use crate::twilio::webhook;
 
 /// Parameters of which there must be no two: handlers and people would disagree about which counts.
 const SINGLE: [&str; 2] = ["AccountSid", "CallSid"];
@@ -231,8 +230,7 @@ impl TwilioDoor {
     /// The accounts whose secrets may have signed a request: the one it names, or all. Those from the
     /// settings first: they open every route.
     fn claimed<'a>(&'a self, presented: &Presented<'a>) -> Result<Vec<Claimed<'a>>, Refused> {
-        let of_calls = if presented.is_webhook { webhook::NAMES.as_slice() } else { &[] };
-        for name in SINGLE.iter().chain(of_calls).copied() {
+        for name in SINGLE {
             presented.pairs.one(name).map_err(|unclear| Refused::Parameter(name, unclear))?;
         }
         // Studio renders what it does not know as nothing.

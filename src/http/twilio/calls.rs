@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use actix_web::HttpRequest;
 use actix_web::HttpResponse;
+use actix_web::http::Method;
 use actix_web::http::header;
 use actix_web::web::Data;
 use tokio::time::Instant;
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 use crate::http::edge;
 use crate::http::edge::Edge;
 use crate::http::error::ApiError;
+use crate::http::error::Code;
 use crate::http::extract::Caller;
 use crate::http::request::RequestState;
 use crate::http::request::Stage;
@@ -107,6 +109,7 @@ pub(in crate::http) async fn stream(
 
 /// A webhook as it came, verified.
 struct Came {
+    method: Method,
     edge: Data<Edge>,
     state: Rc<RequestState>,
     connector: Arc<StoredConnector>,
@@ -117,13 +120,16 @@ impl Came {
         let parts = request.app_data::<Data<Edge>>().zip(RequestState::of(request));
         let (edge, state) = parts.ok_or_else(edge::misassembled)?;
         let connector = connector(caller, request, &state)?.ok_or(ConnectorError::NotFound)?;
-        Ok(Self { edge: edge.clone(), state, connector })
+        Ok(Self { method: request.method().clone(), edge: edge.clone(), state, connector })
     }
 
     fn asked<'r>(&'r self, caller: &'r Caller) -> Result<Asked<'r>, ApiError> {
-        let pairs = self.state.parameters.get().ok_or_else(edge::misassembled)?;
+        let (query, form) = self.state.apart.get().ok_or_else(edge::misassembled)?;
         let fingerprint = self.state.fingerprint.get().ok_or_else(edge::misassembled)?;
-        let webhook = Webhook::new(pairs);
+        let form = (self.method == Method::POST).then_some(form);
+        let webhook = Webhook::read(query, form).map_err(|why| {
+            ApiError::new(Code::SignatureRefused, "Not signed by Twilio like this").because(&why)
+        })?;
         if let Some(call) = webhook.call() {
             // Set once: a webhook is about one call.
             let _ = self.state.subject.set(call);

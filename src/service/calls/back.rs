@@ -82,6 +82,7 @@ impl Calls {
             return self.nobody(asked, "a webhook without a CallSid");
         };
         let known = patient(self.parts.calls.get(&names::call(&asked.connector.id, &call))).await;
+        let is_long_over = self.is_long_over(asked, &call, &known).await;
         let known = known.map(StoreFound::live);
         admit(asked, &known)?;
         if let Some(answer) = self.answered(asked).await {
@@ -89,7 +90,7 @@ impl Calls {
         }
         let known = known.ok().flatten();
         let tokens_end_at = known.as_ref().and_then(|known| known.record.tokens_end_at());
-        if tokens_end_at.is_some_and(|end| end <= self.parts.clock.now()) {
+        if is_long_over || tokens_end_at.is_some_and(|end| end <= self.parts.clock.now()) {
             // Twilio does not ask so late. Whoever else has got hold of the request changes nothing.
             return Ok(twiml::EMPTY.to_owned());
         }

@@ -16,10 +16,12 @@ use crate::service::calls::STORE_PATIENCE;
 use crate::service::calls::ask;
 use crate::service::calls::back::Found;
 use crate::service::calls::goes_on_without;
+use crate::service::error::Missing;
 use crate::service::error::ServiceError;
 use crate::service::handoffs::Ask;
 use crate::service::handoffs::By;
 use crate::service::handoffs::Patch;
+use crate::service::handoffs::Patience;
 use crate::service::handoffs::Precondition;
 use crate::service::handoffs::SharedId;
 use crate::service::handoffs::Write;
@@ -81,6 +83,10 @@ impl Calls {
                 Found::Unknown | Found::InHand(_) => return Found::InHand(data),
             }
         }
+        if asked.webhook.after() == 0 && self.was_erased(asked, call).await {
+            // Sent again, or kept by whoever has got hold of it.
+            return Found::InHand(data);
+        }
         for precondition in preconditions {
             let write = Write {
                 ask: ask(asked, call),
@@ -108,6 +114,17 @@ impl Calls {
         match self.find(asked, call, None, nobody_waits).await {
             Found::Handoff(handoff) => Found::Handoff(handoff),
             Found::InHand(_) | Found::Missing | Found::Unknown => Found::InHand(data),
+        }
+    }
+
+    /// Whether the call's handoff was erased.
+    async fn was_erased(&self, asked: &Asked<'_>, call: &HandoffId) -> bool {
+        let ask = ask(asked, call);
+        let nobody_waits = || Ok(None::<()>);
+        let reading = self.parts.handoffs.read(asked.who, &ask, Patience::default(), nobody_waits);
+        match timeout(STORE_PATIENCE, reading).await {
+            Ok(Err(ServiceError::NoHandoff(miss))) => miss.why == Missing::Erased,
+            Ok(_) | Err(_) => false,
         }
     }
 
@@ -144,7 +161,8 @@ mod tests {
     use crate::twilio::form::Pairs;
 
     fn by_form(form: &str) -> Option<String> {
-        by(Webhook::new(&Pairs::decode(form.as_bytes())))
+        let form = Pairs::decode(format!("AccountSid=AC1&{form}").as_bytes());
+        by(Webhook::read(&Pairs::default(), Some(&form)).unwrap())
     }
 
     #[test]

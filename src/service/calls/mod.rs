@@ -38,6 +38,7 @@ use crate::service::error::ServiceError;
 use crate::service::handoffs::Ask;
 use crate::service::handoffs::By;
 use crate::service::handoffs::Handoffs;
+use crate::service::handoffs::Patience;
 use crate::service::require;
 use crate::store::call::StoredAnswer;
 use crate::store::call::StoredCall;
@@ -103,6 +104,26 @@ impl Calls {
     /// Use cases over `parts`.
     pub fn new(parts: Parts) -> Self {
         Self { parts }
+    }
+
+    /// Whether a call that nothing is known of any more was over long ago: it was forgotten lately, or its
+    /// handoff is older than any call. Whoever asks for it then repeats what he has got hold of.
+    async fn is_long_over(
+        &self,
+        asked: &Asked<'_>,
+        call: &HandoffId,
+        found: &Result<Found<StoredCall>, StoreError>,
+    ) -> bool {
+        match found {
+            Ok(Found::Live(_)) | Err(_) => return false,
+            Ok(Found::Gone(_)) => return true,
+            Ok(Found::Never) => {}
+        }
+        let ask = ask(asked, call);
+        let nobody_waits = || Ok(None::<()>);
+        let reading = self.parts.handoffs.read(asked.who, &ask, Patience::default(), nobody_waits);
+        let Ok(Ok(read)) = timeout(STORE_PATIENCE, reading).await else { return false };
+        read.handoff.written_at().plus(CALL_LIFE) < self.parts.clock.now()
     }
 
     async fn keep(
@@ -198,24 +219,30 @@ fn admit(
     asked: &Asked<'_>,
     known: &Result<Option<Arc<StoredCall>>, StoreError>,
 ) -> Result<(), ServiceError> {
-    let Credential::LinkedSignature { since, .. } = asked.who.credential else { return Ok(()) };
-    let is_own = |link: &Link| {
-        link.linked_at == since || link.account_sid.as_str() == asked.webhook.account_sid()
-    };
+    let own = signer(asked);
+    if own.is_empty() {
+        return Ok(());
+    }
+    let is_own = |link: &Link| link.account_sid.as_str() == own;
     let is_linked = asked.connector.link.as_ref().is_some_and(is_own);
     // What cannot be looked up was begun by whoever could sign for it: not now.
-    let began = matches!(known, Ok(Some(known)) if known.record.link == since);
+    let began = matches!(known, Ok(Some(known)) if known.record.account_sid == own);
     if is_linked || began { Ok(()) } else { Err(CallError::Unknown.into()) }
 }
 
 /// A call of which nothing is known but who asks for it.
 fn new_call(asked: &Asked<'_>, call: &HandoffId) -> Call {
-    let link = match asked.who.credential {
-        Credential::LinkedSignature { since, .. } => since,
+    Call::new(asked.connector.id.clone(), call.clone(), signer(asked))
+}
+
+/// The linked account that signed; empty where a secret from the settings did.
+fn signer<'r>(asked: &Asked<'r>) -> &'r str {
+    match asked.who.credential {
+        // The door has seen to it that this is whose secret it was.
+        Credential::LinkedSignature { .. } => asked.webhook.account_sid(),
         Credential::TwilioSignature
         | Credential::Key
         | Credential::ConnectorToken(_)
-        | Credential::CallToken => 0,
-    };
-    Call::new(asked.connector.id.clone(), call.clone(), link)
+        | Credential::CallToken => "",
+    }
 }

@@ -47,9 +47,11 @@ impl Calls {
             );
         }
         let key = names::call(&asked.connector.id, &call);
-        let mut known = patient(self.parts.calls.get(&key)).await.map(Found::live);
+        let found = patient(self.parts.calls.get(&key)).await;
+        let is_long_over = self.is_long_over(asked, &call, &found).await;
+        let mut known = found.map(Found::live);
         admit(asked, &known)?;
-        if matches!(&known, Ok(Some(known)) if known.record.ended_at.is_some()) {
+        if is_long_over || matches!(&known, Ok(Some(known)) if known.record.ended_at.is_some()) {
             // Nobody is on the line any more who could be sent anywhere.
             return Ok(twiml::EMPTY.to_owned());
         }

@@ -64,6 +64,7 @@ impl Handoffs {
         {
             // What an erasure that was cut short may have left.
             self.remove_aliases(&account, id).await?;
+            self.remove_answers(&account, id).await?;
         }
         let mut there = self.conclude(who, &account, ask, found).await?.handoff;
         let mut turn = None;
@@ -213,11 +214,16 @@ impl Handoffs {
         id: &HandoffId,
     ) -> Result<(), ServiceError> {
         let set = names::answers_telling(account, id);
-        for name in self.answers.members(set, None, BATCH).await? {
-            let fingerprint = String::from_utf8_lossy(&name);
-            self.answers.delete(names::answer(&fingerprint), Expect::Anything).await?;
+        loop {
+            let told = self.answers.members(set.clone(), None, BATCH).await?;
+            for name in &told {
+                let fingerprint = String::from_utf8_lossy(name);
+                self.answers.delete(names::answer(&fingerprint), Expect::Anything).await?;
+            }
+            if told.is_empty() {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Erases a handoff and then its aliases and what tells of it, also when the caller goes away between the two.

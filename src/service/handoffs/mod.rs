@@ -51,6 +51,9 @@ pub use crate::service::handoffs::write::Write;
 // call, not bad luck.
 const RACES: usize = 32;
 
+// Who takes turns for one handoff seldom holds up others.
+const TURNS: usize = 4096;
+
 /// Use cases on handoffs.
 #[derive(Debug)]
 pub struct Handoffs {
@@ -122,7 +125,7 @@ impl Handoffs {
     pub fn new(kept: Kept, rates: Arc<Rates>, clock: Clock, limits: Limits) -> Self {
         let Kept { records, aliases, connectors, calls, answers } = kept;
         let alias_locks = (0..=u8::MAX).map(|_| Arc::default()).collect();
-        let turns = (0..=u8::MAX).map(|_| Mutex::default()).collect();
+        let turns = (0..TURNS).map(|_| Mutex::default()).collect();
         let (recent, hasher) = (Recent::default(), RandomState::new());
         Self {
             records,
@@ -162,9 +165,10 @@ impl Handoffs {
 
     /// Waits for one's turn to write a handoff, among those who lost a race for it.
     async fn turn(&self, account: &AccountId, id: &HandoffId) -> MutexGuard<'_, ()> {
-        let [first, ..] = self.hasher.hash_one((account, id)).to_ne_bytes();
-        #[expect(clippy::indexing_slicing, reason = "there are 256 of them")]
-        self.turns[usize::from(first)].lock().await
+        let [first, second, ..] = self.hasher.hash_one((account, id)).to_ne_bytes();
+        let turn = usize::from(u16::from_ne_bytes([first, second])) % TURNS;
+        #[expect(clippy::indexing_slicing, reason = "there are so many of them")]
+        self.turns[turn].lock().await
     }
 }
 

@@ -93,15 +93,17 @@ impl Handoffs {
         Err(ServiceError::Contended)
     }
 
-    /// Refuses the call token of a visit that another has followed: what it writes would be taken for what
-    /// the agent has to say of that one.
+    /// Refuses the call token of a visit that has come back and that another has followed: what it writes
+    /// would be taken for what the agent has to say of that one. A visit that has not come back goes on,
+    /// whatever else was asked for meanwhile.
     pub(super) async fn of_newest_visit(&self, who: &Principal) -> Result<(), ServiceError> {
         let Some(Acting { connector, call: Some(call), leg, .. }) = &who.acting else {
             return Ok(());
         };
         let known = self.calls.get(&names::call(connector, call)).await?.live();
-        let has_followed = known.is_some_and(|known| known.record.legs > *leg);
-        if has_followed { Err(TokenLimit::EarlierVisit.into()) } else { Ok(()) }
+        let is_over = known
+            .is_some_and(|known| known.record.returned_leg >= *leg && known.record.legs > *leg);
+        if is_over { Err(TokenLimit::EarlierVisit.into()) } else { Ok(()) }
     }
 
     /// Holds what was written through `who`'s connector once its call was over, or while it ended: the end

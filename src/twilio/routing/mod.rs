@@ -30,18 +30,19 @@ pub struct Visit<'a> {
 }
 
 impl Visit<'_> {
-    /// The URL of one of our routes for this visit, which ends in its flow.
+    /// The URL of one of our routes for this visit. Sorted, for Twilio may send a query sorted and sign
+    /// it as it was given.
     fn url(&self, route: &str) -> String {
         let Self { connector, public_url, leg, after, flow, .. } = self;
         let id = &connector.id;
         let flow = flow.map(|flow| format!("&flow={flow}")).unwrap_or_default();
-        format!("{public_url}/twilio/{route}/{id}?leg={leg}&after={after}{flow}")
+        format!("{public_url}/twilio/{route}/{id}?after={after}{flow}&leg={leg}")
     }
 
     /// Where Twilio tells how a queue, or whoever was called, took the call.
     fn queue_url(&self) -> String {
         let Self { connector, public_url, leg, after, .. } = self;
-        format!("{public_url}/twilio/queue/{}?leg={leg}&after={after}", connector.id)
+        format!("{public_url}/twilio/queue/{}?after={after}&leg={leg}", connector.id)
     }
 }
 

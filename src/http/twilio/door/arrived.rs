@@ -49,6 +49,8 @@ pub(super) struct Arrived {
     pub(super) is_form: bool,
     /// Of the body, if it is a form.
     form: Pairs,
+    /// Of the query.
+    query: Pairs,
     /// Of query and body.
     pairs: Pairs,
     /// The connector that it goes through, if it names one that there is.
@@ -78,14 +80,14 @@ impl Arrived {
         };
         if is_form {
             let form = Pairs::decode(&body);
-            let pairs = query.and(form.clone());
-            return Ok(Self { body, is_form, form, pairs, connector });
+            let pairs = query.clone().and(form.clone());
+            return Ok(Self { body, is_form, form, query, pairs, connector });
         }
-        let pairs = query.and(Pairs::of_json(&body));
+        let pairs = query.clone().and(Pairs::of_json(&body));
         if pairs.len() > MAX_PARAMETERS {
             return Err(too_many());
         }
-        Ok(Self { body, is_form, form: Pairs::default(), pairs, connector })
+        Ok(Self { body, is_form, form: Pairs::default(), query, pairs, connector })
     }
 
     pub(super) fn admit(
@@ -123,6 +125,7 @@ impl Arrived {
     pub(super) fn hand_on(self, state: &RequestState) {
         // Set once: a request is let in once.
         let _ = state.parameters.set(self.pairs);
+        let _ = state.apart.set((self.query, self.form));
         if let Some(connector) = self.connector {
             let _ = state.connector.set(connector);
         }
