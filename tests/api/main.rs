@@ -42,6 +42,7 @@ mod restart;
 mod routing;
 mod secrets;
 mod shared;
+mod speakers;
 mod spellings;
 mod studio;
 mod tokens;
