@@ -3,82 +3,38 @@
 
 use std::fmt;
 
-use bytes::Bytes;
 use serde::Deserialize;
 use serde::Serialize;
 
 use crate::domain::account::AccountId;
 use crate::domain::call::Call;
-use crate::domain::clock::Timestamp;
 use crate::domain::handoff_id::HandoffId;
 use crate::store::kv::Member;
 use crate::store::kv::Order;
-use crate::store::kv::StoreError;
 use crate::store::names;
-use crate::store::record::Record;
-use crate::store::record::join;
-use crate::store::record::split;
+use crate::store::record::Plain;
+use crate::store::record::Stored;
 
-/// A call with when it is forgotten and its revision.
-#[derive(Debug)]
-pub struct StoredCall {
-    /// What is kept.
-    pub record: Call,
-    expires_at: Timestamp,
-    revision: u64,
-}
+/// A call that was sent to an agent.
+pub type StoredCall = Stored<Call>;
 
-impl StoredCall {
-    /// A call about to be kept until `expires_at`.
-    pub fn new(record: Call, expires_at: Timestamp) -> Self {
-        Self { record, expires_at, revision: 0 }
-    }
-}
-
-impl Record for StoredCall {
+impl Plain for Call {
     const KIND: u8 = 6;
-
-    fn encode(&self) -> Result<Vec<u8>, StoreError> {
-        join(&self.record, b"")
-    }
-
-    fn decode(plain: Bytes, revision: u64, expires_at: Timestamp) -> Result<Self, StoreError> {
-        let (record, _) = split(&plain)?;
-        Ok(Self { revision, ..Self::new(record, expires_at) })
-    }
-
-    fn stamp(&mut self, revision: u64) {
-        self.revision = revision;
-    }
 
     fn members(&self) -> Vec<Member> {
         Vec::new()
     }
 
-    fn expires_at(&self) -> Timestamp {
-        self.expires_at
-    }
-
-    fn revision(&self) -> u64 {
-        self.revision
-    }
-
     fn weight(&self) -> usize {
-        let answers = self.record.answers.iter().map(|sent| sent.answer.len() + 160);
+        let answers = self.answers.iter().map(|sent| sent.answer.len() + 160);
         512 + answers.sum::<usize>()
     }
 }
 
 /// What a webhook was answered.
-#[derive(Debug)]
-pub struct StoredAnswer {
-    /// What is kept.
-    pub record: Answer,
-    expires_at: Timestamp,
-    revision: u64,
-}
+pub type StoredAnswer = Stored<Answer>;
 
-/// What is kept of it.
+/// What is kept of an answer.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// The answer: `TwiML`.
@@ -106,28 +62,8 @@ impl fmt::Debug for Answer {
     }
 }
 
-impl StoredAnswer {
-    /// An answer about to be kept until `expires_at`.
-    pub fn new(record: Answer, expires_at: Timestamp) -> Self {
-        Self { record, expires_at, revision: 0 }
-    }
-}
-
-impl Record for StoredAnswer {
+impl Plain for Answer {
     const KIND: u8 = 7;
-
-    fn encode(&self) -> Result<Vec<u8>, StoreError> {
-        join(&self.record, b"")
-    }
-
-    fn decode(plain: Bytes, revision: u64, expires_at: Timestamp) -> Result<Self, StoreError> {
-        let (record, _) = split(&plain)?;
-        Ok(Self { revision, ..Self::new(record, expires_at) })
-    }
-
-    fn stamp(&mut self, revision: u64) {
-        self.revision = revision;
-    }
 
     fn members(&self) -> Vec<Member> {
         let member = |told: &Told| Member {
@@ -135,19 +71,11 @@ impl Record for StoredAnswer {
             name: told.fingerprint.as_bytes().to_vec(),
             order: Order::ByName,
         };
-        self.record.tells.iter().map(member).collect()
-    }
-
-    fn expires_at(&self) -> Timestamp {
-        self.expires_at
-    }
-
-    fn revision(&self) -> u64 {
-        self.revision
+        self.tells.iter().map(member).collect()
     }
 
     fn weight(&self) -> usize {
-        512 + self.record.twiml.len()
+        512 + self.twiml.len()
     }
 }
 
@@ -156,6 +84,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::clock::Timestamp;
+    use crate::store::record::Record;
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
@@ -174,7 +104,7 @@ mod tests {
         let call = Call::new(connector, id, "AC1").sent("f", "<a/>", Timestamp::from_micros(7));
         let plain = StoredCall::new(call.clone(), Timestamp::NEVER).encode().unwrap();
         let read = StoredCall::decode(plain.into(), 3, Timestamp::from_micros(9)).unwrap();
-        assert_eq!((read.record, read.revision, read.expires_at.micros()), (call, 3, 9));
+        assert_eq!((read.revision(), read.expires_at().micros(), read.record), (3, 9, call));
         let answer = Answer { twiml: "<Response/>".to_owned(), tells: None };
         let plain = StoredAnswer::new(answer.clone(), Timestamp::NEVER).encode().unwrap();
         let read = StoredAnswer::decode(plain.into(), 3, Timestamp::NEVER).unwrap();

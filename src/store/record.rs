@@ -122,24 +122,41 @@ impl Record for Handoff {
     }
 }
 
-/// The aliases of a handoff with when they end and their revision.
+/// What is kept as it is, until its time is over.
+pub trait Plain: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// As [`Record::KIND`].
+    const KIND: u8;
+
+    /// As [`Record::members`].
+    fn members(&self) -> Vec<Member>;
+
+    /// As [`Record::rings`].
+    fn rings(&self) -> Vec<(Vec<u8>, u64)> {
+        Vec::new()
+    }
+
+    /// As [`Record::weight`].
+    fn weight(&self) -> usize;
+}
+
+/// Something plain with when it ends and its revision.
 #[derive(Debug)]
-pub struct StoredAliases {
+pub struct Stored<T> {
     /// What is kept.
-    pub record: Aliases,
+    pub record: T,
     expires_at: Timestamp,
     revision: u64,
 }
 
-impl StoredAliases {
-    /// Aliases about to be kept until `expires_at`.
-    pub fn new(record: Aliases, expires_at: Timestamp) -> Self {
+impl<T> Stored<T> {
+    /// Something about to be kept until `expires_at`.
+    pub fn new(record: T, expires_at: Timestamp) -> Self {
         Self { record, expires_at, revision: 0 }
     }
 }
 
-impl Record for StoredAliases {
-    const KIND: u8 = 3;
+impl<T: Plain> Record for Stored<T> {
+    const KIND: u8 = T::KIND;
 
     fn encode(&self) -> Result<Vec<u8>, StoreError> {
         join(&self.record, b"")
@@ -147,7 +164,7 @@ impl Record for StoredAliases {
 
     fn decode(plain: Bytes, revision: u64, expires_at: Timestamp) -> Result<Self, StoreError> {
         let (record, _) = split(&plain)?;
-        Ok(Self { revision, ..Self::new(record, expires_at) })
+        Ok(Self { record, expires_at, revision })
     }
 
     fn stamp(&mut self, revision: u64) {
@@ -155,7 +172,34 @@ impl Record for StoredAliases {
     }
 
     fn members(&self) -> Vec<Member> {
-        let Aliases { id, account, project, aliases } = &self.record;
+        self.record.members()
+    }
+
+    fn rings(&self) -> Vec<(Vec<u8>, u64)> {
+        self.record.rings()
+    }
+
+    fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+
+    fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    fn weight(&self) -> usize {
+        self.record.weight()
+    }
+}
+
+/// The aliases of a handoff.
+pub type StoredAliases = Stored<Aliases>;
+
+impl Plain for Aliases {
+    const KIND: u8 = 3;
+
+    fn members(&self) -> Vec<Member> {
+        let Self { id, account, project, aliases } = self;
         let order = Order::ByName;
         let name = names::handoff_listed(project, id);
         let own = Member { set: names::aliased_of(account), name, order };
@@ -170,20 +214,12 @@ impl Record for StoredAliases {
     // Whoever waits for an id waits under it, whether a handoff or an alias comes; and the handoff
     // that an alias leads to may be of any revision.
     fn rings(&self) -> Vec<(Vec<u8>, u64)> {
-        let Aliases { account, aliases, .. } = &self.record;
+        let Self { account, aliases, .. } = self;
         aliases.iter().map(|alias| (names::handoff(account, alias), u64::MAX)).collect()
     }
 
-    fn expires_at(&self) -> Timestamp {
-        self.expires_at
-    }
-
-    fn revision(&self) -> u64 {
-        self.revision
-    }
-
     fn weight(&self) -> usize {
-        512 + 64 * self.record.aliases.len()
+        512 + 64 * self.aliases.len()
     }
 }
 

@@ -243,7 +243,11 @@ async fn a_call_that_has_ended_goes_nowhere_for_as_long_as_its_handoff_lives() {
     let agent = line.centre.agent();
     agent.put(&path, r#"{"data":{"n":1},"ttl_seconds":2000000}"#).await.ok(201);
     of(&line, TOKEN, "voice", forgotten, "").await.ok_text(200);
+    let without = "CAeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee";
+    let voice = of(&line, TOKEN, "voice", without, "").await;
+    assert!(voice.ok_text(200).contains("<Stream "));
     line.centre.server.clock.advance(Duration::from_secs(25 * 3600));
+    assert_eq!(of(&line, TOKEN, "voice", without, "").await.ok_text(200), EMPTY);
     for _ in 0..2 {
         assert_eq!(of(&line, TOKEN, "voice", forgotten, "").await.ok_text(200), EMPTY);
         let given = of(&line, TOKEN, "handoff", forgotten, "&HandoffData=forged").await;
