@@ -20,7 +20,6 @@ use crate::service::calls::ask;
 use crate::service::calls::given;
 use crate::service::calls::goes_on_without;
 use crate::service::calls::patient;
-use crate::service::error::Missing;
 use crate::service::error::ServiceError;
 use crate::service::handoffs::Patience;
 use crate::service::require;
@@ -209,10 +208,9 @@ impl Calls {
         let ask = ask(asked, call);
         let reading = self.parts.handoffs.read(asked.who, &ask, patience, enter);
         let end = until.unwrap_or_else(Instant::now) + STORE_PATIENCE;
-        let miss = match timeout_at(end, reading).await {
+        match timeout_at(end, reading).await {
             Ok(Ok(read)) if read.handoff.revision > after => return Found::Handoff(read.handoff),
-            Ok(Ok(_)) => None,
-            Ok(Err(ServiceError::NoHandoff(miss))) => Some(miss.why),
+            Ok(Ok(_) | Err(ServiceError::NoHandoff(_))) => {}
             Ok(Err(why)) => {
                 goes_on_without(asked, &why);
                 return Found::Unknown;
@@ -221,12 +219,11 @@ impl Calls {
                 goes_on_without(asked, &late);
                 return Found::Unknown;
             }
-        };
-        // A wait that was cut short, for the server stops or too many wait, says nothing; and neither does
-        // it that somebody else has the id.
+        }
+        // A wait that was cut short says nothing: the server stops, too many wait, or somebody else has
+        // the id.
         let is_cut_short = until.is_some_and(|until| Instant::now() < until);
-        let is_held = matches!(miss, Some(Missing::InOtherProject | Missing::InOtherEnvironment));
-        if is_cut_short || is_held { Found::Unknown } else { Found::Missing }
+        if is_cut_short { Found::Unknown } else { Found::Missing }
     }
 
     /// Whether the agent was not reached, or broke off, as its stream's own webhook has said while its

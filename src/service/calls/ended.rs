@@ -1,12 +1,10 @@
 //! A call's end, and what is told of its stream.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use crate::domain::connector::routing::TaskHold;
-use crate::domain::handoff::Handoff;
 use crate::domain::handoff_id::HandoffId;
 use crate::domain::principal::Scope;
 use crate::service::calls::Asked;
@@ -19,7 +17,6 @@ use crate::service::error::CallError;
 use crate::service::error::ServiceError;
 use crate::service::handoffs::Ask;
 use crate::service::handoffs::By;
-use crate::service::handoffs::Patience;
 use crate::service::require;
 use crate::store::l1::Found;
 use crate::store::names;
@@ -35,7 +32,8 @@ impl Calls {
         admit(asked, &known.map(Found::live))?;
         if asked.webhook.is_over() {
             let TaskHold(seconds) = asked.connector.settings.routing.task_hold_seconds;
-            let handoff = self.handoff(asked, &call).await?;
+            // It may stand under the SID of the call's parent.
+            let handoff = self.there(asked, &call).await?.ok();
             let now = self.parts.clock.now();
             let held_until = now.plus(Duration::from_secs(seconds.into()));
             let lives_until = handoff.as_ref().map_or(held_until, |handoff| handoff.expires_at);
@@ -65,22 +63,6 @@ impl Calls {
                 goes_on_without(asked, &late);
                 Ok(())
             }
-        }
-    }
-
-    /// A call's handoff, which may stand under the SID of the call's parent.
-    async fn handoff(
-        &self,
-        asked: &Asked<'_>,
-        call: &HandoffId,
-    ) -> Result<Option<Arc<Handoff>>, ServiceError> {
-        let ask = ask(asked, call);
-        let nobody_waits = || Ok(None::<()>);
-        let reading = self.parts.handoffs.read(asked.who, &ask, Patience::default(), nobody_waits);
-        match reading.await {
-            Ok(read) => Ok(Some(read.handoff)),
-            Err(ServiceError::NoHandoff(_)) => Ok(None),
-            Err(error) => Err(error),
         }
     }
 

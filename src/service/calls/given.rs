@@ -21,7 +21,6 @@ use crate::service::error::ServiceError;
 use crate::service::handoffs::Ask;
 use crate::service::handoffs::By;
 use crate::service::handoffs::Patch;
-use crate::service::handoffs::Patience;
 use crate::service::handoffs::Precondition;
 use crate::service::handoffs::SharedId;
 use crate::service::handoffs::Write;
@@ -83,7 +82,8 @@ impl Calls {
                 Found::Unknown | Found::InHand(_) => return Found::InHand(data),
             }
         }
-        if asked.webhook.after() == 0 && self.was_erased(asked, call).await {
+        let was_erased = async || matches!(self.there(asked, call).await, Ok(Err(Missing::Erased)));
+        if asked.webhook.after() == 0 && was_erased().await {
             // Sent again, or kept by whoever has got hold of it.
             return Found::InHand(data);
         }
@@ -114,17 +114,6 @@ impl Calls {
         match self.find(asked, call, None, nobody_waits).await {
             Found::Handoff(handoff) => Found::Handoff(handoff),
             Found::InHand(_) | Found::Missing | Found::Unknown => Found::InHand(data),
-        }
-    }
-
-    /// Whether the call's handoff was erased.
-    async fn was_erased(&self, asked: &Asked<'_>, call: &HandoffId) -> bool {
-        let ask = ask(asked, call);
-        let nobody_waits = || Ok(None::<()>);
-        let reading = self.parts.handoffs.read(asked.who, &ask, Patience::default(), nobody_waits);
-        match timeout(STORE_PATIENCE, reading).await {
-            Ok(Err(ServiceError::NoHandoff(miss))) => miss.why == Missing::Erased,
-            Ok(_) | Err(_) => false,
         }
     }
 

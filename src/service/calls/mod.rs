@@ -29,11 +29,13 @@ use crate::domain::clock::Clock;
 use crate::domain::clock::Timestamp;
 use crate::domain::connector::Connector;
 use crate::domain::connector::link::Link;
+use crate::domain::handoff::Handoff;
 use crate::domain::handoff_id::HandoffId;
 use crate::domain::principal::Credential;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
 use crate::service::error::CallError;
+use crate::service::error::Missing;
 use crate::service::error::ServiceError;
 use crate::service::handoffs::Ask;
 use crate::service::handoffs::By;
@@ -119,11 +121,25 @@ impl Calls {
             Ok(Found::Gone(_)) => return true,
             Ok(Found::Never) => {}
         }
+        let Ok(Ok(handoff)) = self.there(asked, call).await else { return false };
+        handoff.written_at().plus(CALL_LIFE) < self.parts.clock.now()
+    }
+
+    /// The handoff that is there at this moment, of whichever visit, or why none is.
+    async fn there(
+        &self,
+        asked: &Asked<'_>,
+        call: &HandoffId,
+    ) -> Result<Result<Arc<Handoff>, Missing>, ServiceError> {
         let ask = ask(asked, call);
         let nobody_waits = || Ok(None::<()>);
         let reading = self.parts.handoffs.read(asked.who, &ask, Patience::default(), nobody_waits);
-        let Ok(Ok(read)) = timeout(STORE_PATIENCE, reading).await else { return false };
-        read.handoff.written_at().plus(CALL_LIFE) < self.parts.clock.now()
+        match timeout(STORE_PATIENCE, reading).await {
+            Ok(Ok(read)) => Ok(Ok(read.handoff)),
+            Ok(Err(ServiceError::NoHandoff(miss))) => Ok(Err(miss.why)),
+            Ok(Err(error)) => Err(error),
+            Err(_late) => Err(late().into()),
+        }
     }
 
     async fn keep(
@@ -204,8 +220,11 @@ fn ask(asked: &Asked<'_>, call: &HandoffId) -> Ask {
 
 /// What the store answers within what a caller may wait for it.
 async fn patient<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let late = || StoreError::Unavailable("no answer while a caller waits".to_owned());
     timeout(STORE_PATIENCE, work).await.unwrap_or_else(|_late| Err(late()))
+}
+
+fn late() -> StoreError {
+    StoreError::Unavailable("no answer while a caller waits".to_owned())
 }
 
 fn goes_on_without(asked: &Asked<'_>, why: &dyn std::error::Error) {

@@ -18,7 +18,6 @@ use crate::service::calls::patient;
 use crate::service::error::ServiceError;
 use crate::service::handoffs::Ask;
 use crate::service::handoffs::By;
-use crate::service::handoffs::Patience;
 use crate::service::require;
 use crate::store::kv::Expect;
 use crate::store::l1::Found;
@@ -123,15 +122,12 @@ impl Calls {
     /// cannot be known it is the moment: revisions are moments, and what is written from now on has a
     /// later one.
     async fn begin_visit(&self, asked: &Asked<'_>, call: &HandoffId) -> u64 {
-        let ask = ask(asked, call);
-        let nobody_waits = || Ok(None::<()>);
-        let reading = self.parts.handoffs.read(asked.who, &ask, Patience::default(), nobody_waits);
-        let handoff = match timeout(STORE_PATIENCE, reading).await {
-            Ok(Ok(read)) => read.handoff,
-            Ok(Err(ServiceError::NoHandoff(_))) => return 0,
-            Ok(Err(_)) | Err(_) => return self.parts.clock.now().micros(),
+        let handoff = match self.there(asked, call).await {
+            Ok(Ok(handoff)) => handoff,
+            Ok(Err(_missing)) => return 0,
+            Err(_) => return self.parts.clock.now().micros(),
         };
-        let ask = Ask { by: By::Id(handoff.heading.id.clone()), ..ask };
+        let ask = Ask { by: By::Id(handoff.heading.id.clone()), ..ask(asked, call) };
         let marking = self.parts.handoffs.mark_left_over(asked.who, &ask, handoff.revision);
         match timeout(STORE_PATIENCE, marking).await {
             Ok(Ok(())) => {}
