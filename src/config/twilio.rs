@@ -67,7 +67,7 @@ impl Twilio {
         // Never quoted: what is malformed may still be a secret.
         if !is_whole {
             faults.0.push(
-                "BATON_TWILIO_AUTH_TOKENS must be AC…=token or AC…=token,token, separated by blanks, each account once"
+                "BATON_TWILIO_AUTH_TOKENS must be AC…=token or AC…=token,token, separated by blanks, each account once, a token of letters and digits alone"
                     .to_owned(),
             );
         }

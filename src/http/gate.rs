@@ -248,7 +248,7 @@ pub fn ended(principal: &Principal, now: Timestamp) -> ApiError {
 fn unknown_token() -> ApiError {
     ApiError::new(
         Code::InvalidToken,
-        "This token opens nothing here: cut off by a copy, replaced, another server's, or its connector was deleted. `baton connector rotate` makes another",
+        "This token opens nothing here: cut off by a copy, replaced, another server's, or its connector was deleted. `baton connector rotate` makes another Connector Token; a call token comes with each visit of a call",
     )
 }
 

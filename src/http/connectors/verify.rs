@@ -32,6 +32,10 @@ pub(in crate::http) async fn verify(
         "connector_id": id,
         "ok": faults == 0,
         "points": report.points,
-        "urls": { "voice": report.voice_url, "studio": report.studio_url },
+        "urls": {
+            "voice": report.voice_url,
+            "status": report.status_url,
+            "studio": report.studio_url,
+        },
     })))
 }

@@ -33,6 +33,8 @@ pub struct Report {
     pub points: Vec<Point>,
     /// What to paste: where a number, or a `TwiML` Redirect, sends a call.
     pub voice_url: String,
+    /// What to paste: where a number tells what becomes of its calls; with a flow, `?flow=FW…` behind it.
+    pub status_url: String,
     /// What to paste: where Studio asks for a handoff.
     pub studio_url: String,
 }
@@ -86,7 +88,8 @@ impl Connectors {
         points.extend(numbers);
         let studio_url = format!("{base}/twilio/studio/handoff/{id}");
         let voice_url = format!("{base}/twilio/voice/{id}");
-        Ok(Report { points, voice_url, studio_url })
+        let status_url = format!("{base}/twilio/status/{id}");
+        Ok(Report { points, voice_url, status_url, studio_url })
     }
 
     fn token(&self, connector: &Connector) -> Point {
@@ -273,11 +276,19 @@ fn people(connector: &Connector) -> Point {
             );
             Point::open("people", seen, set)
         }
-        (None, _) => Point::open(
+        (None, Some(_)) => Point::open(
             "people",
             "flex.workflow_sid is not set: a call whose handoff names no destination of the table goes to the fallback",
             set,
         ),
+        (None, None) => {
+            let seen = "neither flex.workflow_sid nor fallback is set: nobody takes a call whose handoff names no destination of the table";
+            // Without an agent no call comes here but for a flow's questions.
+            let routing = &settings.routing;
+            let has_agent = routing.agent_url.is_some() || routing.sip.is_some();
+            let point = if has_agent { Point::bad } else { Point::open };
+            point("people", seen, set)
+        }
     }
 }
 

@@ -94,7 +94,7 @@ impl Player<'_> {
         let begins = self.stage.wire.public("");
         let why = match answer.status {
             403 => format!(
-                "the signature was refused. Is the Auth Token that of {}, and does the server know it (BATON_TWILIO_AUTH_TOKENS, or the link of {connector})? Is BATON_PUBLIC_URL of the server {begins}? The server's log says why; see also baton sign explain",
+                "the signature was refused. Is the Auth Token that of {}, and does the server know it (BATON_TWILIO_AUTH_TOKENS, or the link of {connector})? Is BATON_PUBLIC_URL of the server {begins}? Else give it as --public-url. The server's log says why; see also baton sign explain",
                 self.stage.twilio.account()
             ),
             404 => {
