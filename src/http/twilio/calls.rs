@@ -35,6 +35,8 @@ pub(in crate::http) async fn voice(
     calls: Data<Calls>,
 ) -> Result<HttpResponse, ApiError> {
     let came = Came::of(&caller, &request)?;
+    // Its own bounds are narrower, and what it answers then is better.
+    came.state.wait_for(Stage::Work, WAIT + came.edge.limits.request_timeout);
     Ok(twiml(calls.to_agent(&came.asked(&caller)?).await?))
 }
 
@@ -46,7 +48,7 @@ pub(in crate::http) async fn back(
 ) -> Result<HttpResponse, ApiError> {
     let came = Came::of(&caller, &request)?;
     let Came { edge, state, .. } = &came;
-    // Its own bounds are narrower, and what it answers then is better.
+    // As above.
     state.wait_for(Stage::Work, WAIT * 2 + edge.limits.request_timeout);
     let enter = || match edge.load.waiting.enter() {
         Some(permit) => {
@@ -55,7 +57,7 @@ pub(in crate::http) async fn back(
             state.waiting_since.set(Some(Instant::now()));
             Ok(Some(permit))
         }
-        // A caller is told what there is.
+        // Then a person takes the call at once.
         None => Ok(None),
     };
     let answer = calls.back(&came.asked(&caller)?, enter).await?;
