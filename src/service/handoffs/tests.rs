@@ -152,3 +152,30 @@ async fn the_aliases_of_many_that_expired_are_taken_away_in_time_or_next_time() 
         assert!(by_alias.await.is_err(), "a{n}");
     }
 }
+
+/// What keeps the revision is told apart by nothing but its turn: whoever reads before another has
+/// written, and writes after, would write that away.
+#[tokio::test]
+async fn a_hold_and_the_same_content_again_do_not_lose_each_other() {
+    let ask = |id: &str| Ask {
+        account: None,
+        project: None,
+        client_env: None,
+        by: By::Id(id.parse().unwrap()),
+    };
+    let who = Principal::admin();
+    for (n, hold_first) in [(0, true), (1, false)] {
+        let (handoffs, clock) = handoffs();
+        let id = format!("h{n}");
+        write(&handoffs, &clock, &id, "p", None).await;
+        let (ask, again) = (ask(&id), write(&handoffs, &clock, &id, "p", None));
+        let hold = async { handoffs.hold(&who, &ask, 86_400).await.unwrap() };
+        if hold_first {
+            tokio::join!(hold, again);
+        } else {
+            tokio::join!(again, hold);
+        }
+        let read = handoffs.read(&who, &ask, Patience::default(), || Ok(None::<()>)).await.unwrap();
+        assert_eq!(read.handoff.heading.held_seconds, Some(86_400), "hold first: {hold_first}");
+    }
+}
