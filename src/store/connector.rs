@@ -15,7 +15,9 @@ use crate::store::kv::Member;
 use crate::store::kv::Order;
 use crate::store::kv::StoreError;
 use crate::store::names;
+use crate::store::record::Plain;
 use crate::store::record::Record;
+use crate::store::record::Stored;
 use crate::store::record::join;
 use crate::store::record::split;
 use crate::twilio::secrets::AccountSecrets;
@@ -118,12 +120,7 @@ impl Record for StoredConnector {
 }
 
 /// Which connector has a name in an environment of a project.
-#[derive(Debug)]
-pub struct StoredName {
-    /// The connector.
-    pub record: Named,
-    revision: u64,
-}
+pub type StoredName = Stored<Named>;
 
 /// What is kept of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -132,39 +129,11 @@ pub struct Named {
     pub id: ConnectorId,
 }
 
-impl StoredName {
-    /// A name about to be kept.
-    pub fn new(id: ConnectorId) -> Self {
-        Self { record: Named { id }, revision: 0 }
-    }
-}
-
-impl Record for StoredName {
+impl Plain for Named {
     const KIND: u8 = 5;
-
-    fn encode(&self) -> Result<Vec<u8>, StoreError> {
-        join(&self.record, b"")
-    }
-
-    fn decode(plain: Bytes, revision: u64, _: Timestamp) -> Result<Self, StoreError> {
-        let (record, _) = split(&plain)?;
-        Ok(Self { record, revision })
-    }
-
-    fn stamp(&mut self, revision: u64) {
-        self.revision = revision;
-    }
 
     fn members(&self) -> Vec<Member> {
         Vec::new()
-    }
-
-    fn expires_at(&self) -> Timestamp {
-        Timestamp::NEVER
-    }
-
-    fn revision(&self) -> u64 {
-        self.revision
     }
 
     fn weight(&self) -> usize {

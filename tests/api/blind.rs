@@ -28,21 +28,23 @@ async fn asks(server: &Server, target: &str, more: &str) -> Answer {
     post(&server.nobody(), "current", target.strip_prefix(PUBLIC).unwrap_or(target), &form).await
 }
 
+/// A connector whose calls are hung up where no handoff comes.
+pub async fn hangs_up(server: &Server) -> String {
+    let wanted = json!({
+        "name": "a", "account_id": "acme", "project_id": "line", "client_env": "live",
+        "routing": {"agent_url": "wss://agent.example/", "on_missing": "hangup"},
+        "flex": {"workflow_sid": WORKFLOW}, "fallback": {"say": "Sorry"},
+    });
+    made(&server.admin(), &wanted).await.0
+}
+
 #[tokio::test]
 async fn without_the_store_a_call_goes_to_its_agent_and_to_a_person_in_time() {
     let away = || Befalls::Fails(StoreError::Unavailable("away".to_owned()));
     for (befalls, within) in [(away(), 500), (Befalls::Hangs, 2400)] {
         let twilio = Twilio::new(PUBLIC, &format!("{ACCOUNT}=current"));
         let (server, fate) = server_with(&twilio.flags(&[]));
-        let (id, _) = made(
-            &server.admin(),
-            &json!({
-                "name": "a", "account_id": "acme", "project_id": "line", "client_env": "live",
-                "routing": {"agent_url": "wss://agent.example/", "on_missing": "hangup"},
-                "flex": {"workflow_sid": WORKFLOW}, "fallback": {"say": "Sorry"},
-            }),
-        )
-        .await;
+        let id = hangs_up(&server).await;
         let voice = format!("/twilio/voice/{id}");
         let first = asks(&server, &voice, "").await.ok_text(200).to_owned();
         assert!(first.contains("after=0&amp;leg=1"));
@@ -104,15 +106,7 @@ async fn without_the_store_a_call_goes_to_its_agent_and_to_a_person_in_time() {
 async fn a_store_that_takes_nothing_hangs_up_on_nobody() {
     let twilio = Twilio::new(PUBLIC, &format!("{ACCOUNT}=current"));
     let (server, fate) = server_with(&twilio.flags(&[]));
-    let (id, _) = made(
-        &server.admin(),
-        &json!({
-            "name": "a", "account_id": "acme", "project_id": "line", "client_env": "live",
-            "routing": {"agent_url": "wss://agent.example/", "on_missing": "hangup"},
-            "flex": {"workflow_sid": WORKFLOW},
-        }),
-    )
-    .await;
+    let id = hangs_up(&server).await;
     let voice = asks(&server, &format!("/twilio/voice/{id}"), "").await;
     let action = attribute(voice.ok_text(200), "action");
     fate.set(Some(Befalls::WritesNothing));

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use serde_json::json;
 
+use crate::blind::hangs_up;
 use crate::connectors::bearer;
-use crate::connectors::made;
 use crate::harness::Answer;
 use crate::harness::Server;
 use crate::links::TOKEN;
@@ -14,7 +14,6 @@ use crate::routing::BILLING;
 use crate::routing::CALL;
 use crate::routing::EMPTY;
 use crate::routing::Line;
-use crate::routing::WORKFLOW;
 use crate::routing::attribute;
 use crate::routing::task;
 use crate::twilio::ACCOUNT;
@@ -33,16 +32,8 @@ pub async fn of(line: &Line, token: &str, route: &str, call: &str, more: &str) -
     post(&line.centre.server.nobody(), token, &target, &form).await
 }
 
-async fn hangs_up(server: &Server) -> (String, String) {
-    let (id, _) = made(
-        &server.admin(),
-        &json!({
-            "name": "a", "account_id": "acme", "project_id": "line", "client_env": "live",
-            "routing": {"agent_url": "wss://agent.example/", "on_missing": "hangup"},
-            "flex": {"workflow_sid": WORKFLOW},
-        }),
-    )
-    .await;
+async fn returning(server: &Server) -> (String, String) {
+    let id = hangs_up(server).await;
     let form = format!("AccountSid={ACCOUNT}&CallSid={CALL}&CallStatus=in-progress");
     let voice = format!("/twilio/voice/{id}");
     let visit = post(&server.nobody(), "current", &voice, &form).await;
@@ -53,7 +44,7 @@ async fn hangs_up(server: &Server) -> (String, String) {
 #[tokio::test]
 async fn a_wait_that_is_cut_short_hangs_up_on_nobody() {
     let (server, _twilio) = server_with(&["--max-waiting", "1"]);
-    let (action, form) = hangs_up(&server).await;
+    let (action, form) = returning(&server).await;
     let (nobody, admin) = (server.nobody(), server.admin());
     let (_, answer) = tokio::join!(admin.get("/v1/handoff_state?id=x&wait=1&miss=200"), async {
         server.until_one_waits().await;
@@ -61,7 +52,7 @@ async fn a_wait_that_is_cut_short_hangs_up_on_nobody() {
     });
     assert_eq!(task(&answer)["handoff_status"], "error");
     let (mut server, _twilio) = server_with(&["--drain-seconds", "2"]);
-    let (action, form) = hangs_up(&server).await;
+    let (action, form) = returning(&server).await;
     let nobody = server.nobody();
     let answer = async {
         let waiting = post(&nobody, "current", &action, &form);
@@ -85,7 +76,7 @@ async fn a_wait_that_is_cut_short_hangs_up_on_nobody() {
 #[tokio::test]
 async fn a_call_whose_id_another_project_holds_reaches_a_person() {
     let (server, _twilio) = server_with(&[]);
-    let (action, form) = hangs_up(&server).await;
+    let (action, form) = returning(&server).await;
     let held = format!("/v1/acme/other/handoff_state?id={CALL}");
     server.admin().put(&held, r#"{"data":{}}"#).await.ok(201);
     let answer = post(&server.nobody(), "current", &action, &form).await;

@@ -2,6 +2,7 @@
 
 use crate::domain::account::AccountId;
 use crate::domain::account::ProjectId;
+use crate::domain::clock::Timestamp;
 use crate::domain::connector::Connector;
 use crate::domain::connector::ConnectorId;
 use crate::domain::connector::environment::ClientEnv;
@@ -15,6 +16,7 @@ use crate::service::connectors::may_issue;
 use crate::service::error::ConnectorError;
 use crate::service::error::ServiceError;
 use crate::service::require;
+use crate::store::connector::Named;
 use crate::store::connector::StoredConnector;
 use crate::store::connector::StoredName;
 use crate::store::kv::Change;
@@ -100,7 +102,7 @@ impl Connectors {
                     Expect::Revision(there.revision())
                 }
             };
-            let name = StoredName::new(connector.id.clone());
+            let name = StoredName::new(Named { id: connector.id.clone() }, Timestamp::NEVER);
             match self.names.put(key.clone(), name, expect, Change::Content).await? {
                 Written::Done(_) => return Ok(()),
                 Written::Conflict => {}

@@ -47,14 +47,14 @@ pub struct Caller<'a> {
 /// The `TwiML` for a call that needs a person, or needs none any more; `None` when the connector names
 /// nobody who would take it.
 pub fn onward(visit: &Visit<'_>, caller: Caller<'_>, known: Known<'_>) -> Option<String> {
-    let Known::Handoff { status, data } = known else { return enqueue(visit, caller, known, None) };
-    if status == Status::Contained {
-        return Some(twiml::response([Element::new("Hangup")]));
-    }
-    let destination = &Fields::of(data, SUMMARY).destination;
-    match visit.connector.settings.destinations.get(destination) {
-        None | Some(Destination::Workflow { .. }) => {
-            enqueue(visit, caller, known, Some(destination))
+    let fields = match known {
+        Known::Handoff { status: Status::Contained, .. } => return Some(hangup()),
+        Known::Handoff { data, .. } => Fields::of(data, SUMMARY),
+        Known::Nothing(_) => Fields::default(),
+    };
+    match visit.connector.settings.destinations.get(&fields.destination) {
+        named @ (None | Some(Destination::Workflow { .. })) => {
+            enqueue(visit, caller, known, (named, fields.priority))
         }
         Some(Destination::Number(number)) => {
             Some(put_through(visit, "Dial", |dial| dial.text(number.as_str())))
@@ -87,10 +87,9 @@ fn enqueue(
     visit: &Visit<'_>,
     caller: Caller<'_>,
     known: Known<'_>,
-    destination: Option<&str>,
+    (named, asked): (Option<&Destination>, u32),
 ) -> Option<String> {
     let settings = &visit.connector.settings;
-    let named = destination.and_then(|key| settings.destinations.get(key));
     let (workflow, priority, timeout): (&WorkflowSid, _, _) = match named {
         Some(Destination::Workflow { sid, priority, timeout_seconds }) => {
             (sid, *priority, *timeout_seconds)
@@ -108,7 +107,7 @@ fn enqueue(
         leg: visit.leg,
         from: caller.from,
     };
-    let asked = data.map(|data| Fields::of(data, SUMMARY).priority).filter(|asked| *asked > 0);
+    let asked = Some(asked).filter(|asked| *asked > 0);
     let task = Element::new("Task")
         .with_some("priority", priority.or(asked).map(|number| number.to_string()))
         .with_some("timeout", timeout.map(|seconds| seconds.to_string()))
