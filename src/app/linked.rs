@@ -8,6 +8,7 @@ use crate::auth::api_key::KeyDoor;
 use crate::auth::call_token::CallTokens;
 use crate::auth::connector_token::ConnectorTokens;
 use crate::auth::doors::Doors;
+use crate::auth::flex::FlexDoor;
 use crate::auth::twilio_request::TwilioDoor;
 use crate::config::Settings;
 use crate::domain::public_url::PublicUrl;
@@ -17,16 +18,22 @@ use crate::service::connectors::Connectors;
 use crate::service::connectors::Parts;
 use crate::service::connectors::Reached;
 use crate::service::handoffs::Handoffs;
+use crate::service::tasks;
+use crate::service::tasks::Tasks;
+use crate::service::timelines::Timelines;
 use crate::store::call::StoredAnswer;
 use crate::store::call::StoredCall;
 use crate::store::connector::StoredConnector;
 use crate::store::instance::Instance;
+use crate::store::journals::Journals;
 use crate::store::record::StoredKey;
 use crate::store::records::Records;
 use crate::store::records::Store;
 use crate::telemetry::metrics::LookUps;
 use crate::telemetry::metrics::Metrics;
+use crate::twilio::iam::Iam;
 use crate::twilio::rest::Rest;
+use crate::twilio::tasks::TaskApi;
 
 // A connector takes some five kilobytes.
 const L1_BYTES: u64 = 8 << 20;
@@ -34,6 +41,7 @@ const L1_BYTES: u64 = 8 << 20;
 // the store.
 const CALLS_L1_BYTES: u64 = 16 << 20;
 const ANSWERS_L1_BYTES: u64 = 8 << 20;
+const TASKS_L1_BYTES: u64 = 8 << 20;
 
 /// Connectors and the doors they open.
 pub(super) struct Linked {
@@ -41,6 +49,7 @@ pub(super) struct Linked {
     pub(super) twilio: Arc<TwilioDoor>,
     pub(super) calls: Arc<Records<StoredCall>>,
     pub(super) answers: Arc<Records<StoredAnswer>>,
+    pub(super) timelines: Arc<Timelines>,
     tokens: Arc<ConnectorTokens>,
     store: Store,
 }
@@ -67,12 +76,22 @@ impl Linked {
         let tokens = ConnectorTokens::new(&keys, instance.id).map_err(StartError::SigningKeys)?;
         let tokens = Arc::new(tokens);
         let twilio = Arc::new(TwilioDoor::new(&settings.twilio, local, clock.clone()));
-        Ok(Self { stored, calls, answers, twilio, tokens, store: store.clone() })
+        let timelines = Arc::new(Timelines::new(
+            Journals::new(store.clone()),
+            settings.timeline,
+            clock.clone(),
+            metrics.reads_dropped.clone(),
+        ));
+        Ok(Self { stored, calls, answers, timelines, twilio, tokens, store: store.clone() })
     }
 
     /// The doors of those who hold a secret.
-    pub(super) fn doors(&self, keys: KeyDoor) -> Result<Doors, StartError> {
+    pub(super) fn doors(&self, settings: &Settings, keys: KeyDoor) -> Result<Doors, StartError> {
+        let clock = self.store.clock.clone();
+        let iam = Iam::new(&settings.flex.iam_url);
+        let roles = settings.flex.roles.clone();
         Ok(Doors {
+            flex: FlexDoor::new(Arc::clone(&self.stored), iam, roles, clock),
             keys,
             tokens: Arc::clone(&self.tokens),
             calls: CallTokens::new(&self.store.seal)?,
@@ -94,9 +113,30 @@ impl Linked {
             answers: Arc::clone(&self.answers),
             tokens: CallTokens::new(&self.store.seal)?,
             public_url: self.twilio.public_url().to_owned(),
+            timelines: Arc::clone(&self.timelines),
             clock: self.store.clock.clone(),
             outcomes: metrics.calls.clone(),
         }))
+    }
+
+    /// What is done with tasks.
+    pub(super) fn tasks(
+        &self,
+        settings: &Settings,
+        handoffs: Arc<Handoffs>,
+        metrics: &Metrics,
+    ) -> Tasks {
+        let look_ups = metrics.look_ups("task");
+        Tasks::new(tasks::Parts {
+            handoffs,
+            timelines: Arc::clone(&self.timelines),
+            connectors: Arc::clone(&self.stored),
+            calls: Arc::clone(&self.calls),
+            tasks: Arc::new(Records::new(self.store.clone(), TASKS_L1_BYTES, look_ups)),
+            api: TaskApi::new(&settings.flex.taskrouter_url),
+            public_url: self.twilio.public_url().to_owned(),
+            clock: self.store.clock.clone(),
+        })
     }
 
     /// What is done with connectors.

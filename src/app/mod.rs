@@ -4,6 +4,7 @@
 pub mod first_start;
 mod linked;
 mod listener;
+mod parts;
 pub mod shutdown;
 
 use std::fs::DirBuilder;
@@ -28,6 +29,8 @@ use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use thiserror::Error;
 use tokio::net::TcpStream;
+use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc::channel;
 use tracing_actix_web::TracingLogger;
 
 use crate::app::first_start::Keys as StartKeys;
@@ -40,7 +43,6 @@ use crate::app::shutdown::Stop;
 use crate::auth::api_key::KeyDoor;
 use crate::auth::connector_token::BadSigningKey;
 use crate::auth::rates::Rates;
-use crate::config;
 use crate::config::Settings;
 use crate::config::StoreKind;
 use crate::domain::api_key::KeyHash;
@@ -51,16 +53,15 @@ use crate::http::connection::Watched;
 use crate::http::edge;
 use crate::http::edge::Edge;
 use crate::http::health::Readiness;
-use crate::http::load::Bound;
-use crate::http::load::Load;
 use crate::http::routes;
 use crate::http::span::RootSpan;
 use crate::service::calls::Calls;
 use crate::service::connectors::Connectors;
+use crate::service::handoffs::Changed;
 use crate::service::handoffs::Handoffs;
-use crate::service::handoffs::Kept;
-use crate::service::handoffs::Limits;
 use crate::service::keys::Keys;
+use crate::service::tasks::Tasks;
+use crate::service::tasks::bring_up_to_date;
 use crate::store::embedded::Embedded;
 use crate::store::kv::Kv;
 use crate::store::kv::StoreError;
@@ -70,7 +71,6 @@ use crate::store::records::Records;
 use crate::store::records::Store;
 use crate::store::records::check_ring;
 use crate::store::watch::Watchers;
-use crate::telemetry::logging::Seldom;
 use crate::telemetry::logging::Sink;
 use crate::telemetry::metrics::Metrics;
 
@@ -78,15 +78,10 @@ use secrecy::ExposeSecret;
 
 /// The embedded store's file in the data directory.
 pub const STORE_FILE: &str = "baton.redb";
-// An explanation costs milliseconds at most; that there was no signature at all costs nothing, and must
-// not leave the others unexplained. Five lines together.
-const EXPLAINED_A_SECOND: usize = 3;
-const MENTIONED_A_SECOND: usize = 2;
-// Links and verifications, which wait for Twilio, at once.
-const ASKING: usize = 32;
+// Writes that tasks are still to be brought up to date with.
+const CHANGES: usize = 4096;
 // Memory for keys in use; a key takes a kilobyte.
 const KEYS_L1_BYTES: u64 = 8 << 20;
-const ALIASES_L1_BYTES: u64 = 8 << 20;
 // Threads that read the store's file. More would only wait for the same disk, each with its stack;
 // tokio would start 512.
 const READERS_A_WORKER: usize = 8;
@@ -122,6 +117,8 @@ pub struct App {
     readiness: Data<Readiness>,
     handoffs: Data<Handoffs>,
     calls: Data<Calls>,
+    tasks: Data<Tasks>,
+    changes: Receiver<Changed>,
     keys: Data<Keys>,
     connectors: Data<Connectors>,
     watchers: Arc<Watchers>,
@@ -164,20 +161,15 @@ impl App {
         let (requests, misses) = (settings.rate_requests, settings.rate_misses);
         let rates = Arc::new(Rates::new(requests, misses, clock.clone()));
         let admin = KeyHash::of(start_keys.admin_key.expose_secret());
-        let edge = Edge {
-            limits: settings.edge.clone(),
-            doors: linked.doors(KeyDoor::new(Arc::clone(&keys), admin, clock.clone()))?,
-            twilio: Arc::clone(&linked.twilio),
-            explained: Seldom::new(EXPLAINED_A_SECOND, clock.clone()),
-            mentioned: Seldom::new(MENTIONED_A_SECOND, clock.clone()),
-            metrics: Arc::clone(&metrics),
-            access: AccessLog::new(log, &seal.derive(b"baton access log ids")?),
-            clock: clock.clone(),
-            load: load(&settings.edge, &metrics),
-            rates: Arc::clone(&rates),
-        };
-        let handoffs = Arc::new(handoffs(&settings, store, &linked, &metrics, rates));
+        let doors =
+            linked.doors(&settings, KeyDoor::new(Arc::clone(&keys), admin, clock.clone()))?;
+        let access = AccessLog::new(log, &seal.derive(b"baton access log ids")?);
+        let edge = parts::edge(&settings, &linked, (doors, access), (&metrics, &rates));
+        let (changed, changes) = channel(CHANGES);
+        let handoffs = parts::handoffs(&settings, store, &linked, (&metrics, rates), changed);
+        let handoffs = Arc::new(handoffs);
         let calls = linked.calls(Arc::clone(&handoffs), &metrics)?;
+        let tasks = linked.tasks(&settings, Arc::clone(&handoffs), &metrics);
         let connectors = linked.use_cases(&settings, Arc::clone(&keys));
         if settings.twilio.verifies() && settings.twilio.public_urls.is_empty() {
             let url = edge.twilio.public_url();
@@ -192,6 +184,8 @@ impl App {
             readiness: Data::new(Readiness { draining: AtomicBool::new(false), store: kv }),
             handoffs: Data::from(handoffs),
             calls: Data::new(calls),
+            tasks: Data::new(tasks),
+            changes,
             keys: Data::new(Keys::new(keys, clock)),
             connectors: Data::new(connectors),
             watchers,
@@ -213,14 +207,20 @@ impl App {
 
     /// Serves until `stop`: then `/readyz` turns 503 while requests are still taken for the drain
     /// time, in-flight requests finish, queued writes are committed, and it returns.
-    pub async fn run(self, stop: Stop) -> io::Result<()> {
+    pub async fn run(mut self, stop: Stop) -> io::Result<()> {
         let readiness = self.readiness.clone();
         let drain = self.settings.drain;
         let watchers = Arc::clone(&self.watchers);
         let (connectors, every) = (self.connectors.clone(), self.settings.twilio.retry);
+        let handoffs = self.handoffs.clone().into_inner();
+        let tasks = self.tasks.clone().into_inner();
+        let (_, none) = channel(1);
+        let changes = std::mem::replace(&mut self.changes, none);
         let server = self.serve()?;
         let handle = server.handle();
         let confirming = actix_web::rt::spawn(connectors.into_inner().confirm_links(every));
+        let keeping = actix_web::rt::spawn(Arc::clone(&handoffs).keep_timelines());
+        let updating = actix_web::rt::spawn(bring_up_to_date(tasks, changes));
         let stopping = async {
             let at_once = stop.asked().await;
             readiness.draining.store(true, Ordering::Release);
@@ -239,7 +239,11 @@ impl App {
             outcome = &mut server => outcome,
             () = stopping => server.await,
         };
-        confirming.abort();
+        for task in [confirming, keeping, updating] {
+            task.abort();
+        }
+        // What readers did in the last second.
+        let _ = tokio::time::timeout(FINISH, handoffs.flush_timelines()).await;
         let store = Arc::clone(&readiness.store);
         let closed = tokio::task::spawn_blocking(move || store.close()).await;
         tracing::info!("stopped; everything acknowledged is stored");
@@ -256,14 +260,25 @@ impl App {
             .shutdown_timeout(FINISH.as_secs())
             .disable_signals();
         let shutdown = builder.graceful_shutdown_signal();
-        let Self { listener, edge, readiness, handoffs, calls, keys, connectors, metrics, .. } =
-            self;
+        let Self {
+            listener,
+            edge,
+            readiness,
+            handoffs,
+            calls,
+            tasks,
+            keys,
+            connectors,
+            metrics,
+            ..
+        } = self;
         let server = builder.listen("baton", listener, move || {
             let app = actix_web::App::new()
                 .app_data(edge.clone())
                 .app_data(readiness.clone())
                 .app_data(handoffs.clone())
                 .app_data(calls.clone())
+                .app_data(tasks.clone())
                 .app_data(keys.clone())
                 .app_data(connectors.clone())
                 .configure(routes::mount)
@@ -299,37 +314,6 @@ impl App {
         })?;
         Ok(server.run())
     }
-}
-
-fn load(limits: &config::Edge, metrics: &Metrics) -> Load {
-    Load {
-        in_flight: Bound::new(limits.max_in_flight, metrics.in_flight.clone()),
-        waiting: Bound::new(limits.max_waiting, metrics.waiting.clone()),
-        unproven: Bound::new(limits.max_in_flight, metrics.unproven.clone()),
-        asking: Bound::new(ASKING, metrics.asking.clone()),
-    }
-}
-
-fn handoffs(
-    settings: &Settings,
-    store: Store,
-    linked: &Linked,
-    metrics: &Metrics,
-    rates: Arc<Rates>,
-) -> Handoffs {
-    let clock = store.clock.clone();
-    let of_aliases = metrics.look_ups("aliases");
-    let aliases = Arc::new(Records::new(store.clone(), ALIASES_L1_BYTES, of_aliases));
-    let records = Records::new(store, settings.l1_max_bytes, metrics.look_ups("handoff"));
-    let limits = Limits {
-        default_ttl_seconds: settings.default_ttl_seconds,
-        max_data_bytes: settings.edge.max_body_bytes,
-    };
-    let connectors = Arc::clone(&linked.stored);
-    let calls = Arc::clone(&linked.calls);
-    let answers = Arc::clone(&linked.answers);
-    let kept = Kept { records: Arc::new(records), aliases, connectors, calls, answers };
-    Handoffs::new(kept, rates, clock, limits)
 }
 
 fn open_store(

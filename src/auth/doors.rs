@@ -11,6 +11,7 @@ use crate::auth::call_token;
 use crate::auth::call_token::CallTokens;
 use crate::auth::connector_token;
 use crate::auth::connector_token::ConnectorTokens;
+use crate::auth::flex::FlexDoor;
 use crate::domain::clock::Clock;
 use crate::domain::clock::Timestamp;
 use crate::domain::connector::Connector;
@@ -39,6 +40,8 @@ pub struct Doors {
     pub tokens: Arc<ConnectorTokens>,
     /// Call tokens.
     pub calls: CallTokens,
+    /// Flex users.
+    pub flex: FlexDoor,
     /// The calls there are.
     pub visits: Arc<Records<StoredCall>>,
     /// The connectors there are.
@@ -137,6 +140,7 @@ impl Doors {
         Ok(match (&principal.credential, found) {
             _ if self.is_over(principal) => false,
             (Credential::Key, _) => self.keys.is_good(principal).await?,
+            (Credential::FlexUser(user), _) => self.flex.is_good(user).await?,
             (Credential::TwilioSignature, found) => principal.acting.is_none() || found.is_some(),
             (Credential::CallToken, Some(found)) => match &principal.acting {
                 Some(Acting { call: Some(call), .. }) => {

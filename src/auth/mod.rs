@@ -5,5 +5,6 @@ pub mod api_key;
 pub mod call_token;
 pub mod connector_token;
 pub mod doors;
+pub mod flex;
 pub mod rates;
 pub mod twilio_request;

@@ -3,6 +3,7 @@
 //! [`raw::Raw`] is what was written, on the command line or in `BATON_*` variables; [`Settings`] is
 //! what is used. Going from one to the other finds every fault before it reports any.
 
+pub mod flex;
 pub mod raw;
 pub mod secret;
 pub mod twilio;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use secrecy::SecretSlice;
 use secrecy::SecretString;
 
+use crate::config::flex::Flex;
 use crate::config::raw::Raw;
 use crate::config::twilio::Given;
 use crate::config::twilio::Twilio;
@@ -56,6 +58,10 @@ pub struct Settings {
     pub default_ttl_seconds: u32,
     /// What it knows of Twilio.
     pub twilio: Twilio,
+    /// What it knows of Flex.
+    pub flex: Flex,
+    /// Whether it keeps what happens to handoffs.
+    pub timeline: bool,
     /// How it deals with connections and load.
     pub edge: Edge,
     /// Requests of one key, if they are limited.
@@ -146,6 +152,8 @@ impl Settings {
             shared_keys: secrets.shared_keys,
         };
         let twilio = Twilio::read(&given, faults);
+        let flex = Flex::read(raw, faults);
+        let timeline = faults.switch("BATON_TIMELINE", &raw.timeline);
         let log = match tracing_subscriber::EnvFilter::try_new(&raw.log) {
             Ok(_) => Some(raw.log.clone()),
             Err(_) => faults.add(
@@ -178,6 +186,8 @@ impl Settings {
             drain: Duration::from_secs(drain?),
             default_ttl_seconds: u32::try_from(ttl?).ok()?,
             twilio,
+            flex,
+            timeline: timeline?,
             edge: edge?,
             rate_requests: requests?,
             rate_misses: misses?,
@@ -219,6 +229,14 @@ impl Faults {
     fn add<T>(&mut self, fault: impl Into<String>) -> Option<T> {
         self.0.push(fault.into());
         None
+    }
+
+    fn switch(&mut self, name: &str, text: &str) -> Option<bool> {
+        match text.trim() {
+            "on" => Some(true),
+            "off" => Some(false),
+            _ => self.add(format!("{name} must be on or off")),
+        }
     }
 
     fn number(&mut self, name: &str, text: &str, least: u64, most: u64) -> Option<u64> {

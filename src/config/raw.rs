@@ -30,6 +30,25 @@ pub struct Raw {
         allow_hyphen_values = true
     )]
     pub twilio_retry_seconds: String,
+    /// Twilio's IAM, which says whose a Flex user's token is
+    #[arg(long, env = "BATON_TWILIO_IAM_URL", default_value = "https://iam.twilio.com")]
+    pub twilio_iam_url: String,
+    /// Twilio's `TaskRouter`, where tasks are given what was written after they were made
+    #[arg(
+        long,
+        env = "BATON_TWILIO_TASKROUTER_URL",
+        default_value = "https://taskrouter.twilio.com"
+    )]
+    pub twilio_taskrouter_url: String,
+    /// Roles of Flex users who may read, by blanks
+    #[arg(long, env = "BATON_FLEX_ROLES", default_value = "agent supervisor admin")]
+    pub flex_roles: String,
+    /// Origins whose pages may read, beside `https://flex.twilio.com`, by blanks
+    #[arg(long, env = "BATON_CORS_ORIGINS")]
+    pub cors_origins: Option<String>,
+    /// Whether each handoff's story is kept: `on` or `off`
+    #[arg(long, env = "BATON_TIMELINE", default_value = "on")]
+    pub timeline: String,
     /// Directory of the embedded store and of the keys that Baton makes itself
     #[arg(long, env = "BATON_DATA_DIR", default_value = "./baton-data")]
     pub data_dir: String,

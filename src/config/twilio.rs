@@ -7,6 +7,7 @@ use secrecy::ExposeSecret;
 use secrecy::SecretString;
 
 use crate::config::Faults;
+use crate::config::flex::twilio_url;
 use crate::domain::account_sid::AccountSid;
 use crate::domain::algorithm::Algorithm;
 use crate::domain::public_url::PublicUrl;
@@ -79,21 +80,13 @@ impl Twilio {
                     .to_owned(),
             );
         }
-        // Credentials travel there: encrypted, or to a stand-in on this machine.
-        let api_url = given.api_url.parse::<PublicUrl>().ok();
-        let is_fit = api_url.as_ref().is_some_and(|url| url.is_https() || url.is_on_loopback());
-        if !is_fit {
-            faults.0.push(
-                "BATON_TWILIO_API_URL must be https://host, without user, query or fragment"
-                    .to_owned(),
-            );
-        }
+        let api_url = twilio_url("BATON_TWILIO_API_URL", given.api_url, faults);
         let is_local = given.listen.is_none_or(|listen| listen.ip().is_loopback());
         let read = Self {
             public_urls,
             auth_tokens: tokens,
             shared_keys,
-            api_url: api_url.map(|url| url.as_str().to_owned()).unwrap_or_default(),
+            api_url,
             retry: Duration::from_secs(given.retry.unwrap_or_default()),
             is_local,
         };

@@ -1,5 +1,7 @@
 //! [`Principal`]: who is asking, and what they may do. Made only by a door in `auth`.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -9,6 +11,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::connector::ConnectorId;
 use crate::domain::connector::TokenId;
 use crate::domain::connector::environment::ClientEnv;
+use crate::domain::flex_user::FlexUser;
 use crate::domain::handoff::Heading;
 use crate::domain::handoff_id::HandoffId;
 
@@ -110,6 +113,8 @@ pub struct ReadDefaults {
 pub enum Reach {
     /// One account and no other.
     Account(AccountId),
+    /// These: the first unless the request names another of them.
+    Among(Vec<AccountId>),
     /// Its own account unless the request names another: the admin key.
     AnyAccount,
 }
@@ -133,6 +138,8 @@ pub enum Credential {
     ConnectorToken(TokenId),
     /// A call token; its connector may be deleted.
     CallToken,
+    /// A Flex user's token; its links may be removed.
+    FlexUser(Arc<FlexUser>),
 }
 
 /// The connector that a credential acts for.
@@ -163,7 +170,7 @@ pub struct Principal {
     /// By what it was proved.
     pub credential: Credential,
     /// What stands in logs for this credential: a key's id, `admin`, a Connector ID, that and a call's
-    /// SID, or a Twilio account's SID. Never a secret.
+    /// SID, a Twilio account's SID, or that and a worker's. Never a secret, and nobody's name.
     pub name: String,
     /// The accounts it acts for.
     pub reach: Reach,
@@ -200,6 +207,9 @@ impl Principal {
         if !self.projects.include(&heading.project) {
             return Err(OutOfReach::Project);
         }
+        if self.flex_user().is_some_and(|user| !user.reaches(heading)) {
+            return Err(OutOfReach::Environment);
+        }
         let own = self.acting.as_ref().map(|acting| acting.environment);
         match (own, heading.client_env) {
             (Some(own), Some(env)) if own != env => Err(OutOfReach::Environment),
@@ -225,6 +235,19 @@ impl Principal {
             Credential::Key
             | Credential::TwilioSignature
             | Credential::LinkedSignature { .. }
+            | Credential::CallToken
+            | Credential::FlexUser(_) => None,
+        }
+    }
+
+    /// The Flex user that it is, if it is one.
+    pub fn flex_user(&self) -> Option<&FlexUser> {
+        match &self.credential {
+            Credential::FlexUser(user) => Some(user),
+            Credential::Key
+            | Credential::TwilioSignature
+            | Credential::LinkedSignature { .. }
+            | Credential::ConnectorToken(_)
             | Credential::CallToken => None,
         }
     }
@@ -240,6 +263,8 @@ impl Principal {
         match (&self.reach, named) {
             (Reach::Account(own), None) => Some(own.clone()),
             (Reach::Account(own), Some(named)) => (own == named).then(|| own.clone()),
+            (Reach::Among(some), None) => some.first().cloned(),
+            (Reach::Among(some), Some(named)) => some.iter().find(|own| *own == named).cloned(),
             (Reach::AnyAccount, None) => Some(AccountId::default()),
             (Reach::AnyAccount, Some(named)) => Some(named.clone()),
         }

@@ -23,7 +23,6 @@ use actix_web::error::InternalError;
 use actix_web::http::ConnectionType;
 use actix_web::http::Method;
 use actix_web::http::header;
-use actix_web::http::header::HeaderMap;
 use actix_web::http::header::HeaderName;
 use actix_web::http::header::HeaderValue;
 use actix_web::middleware::Next;
@@ -36,19 +35,24 @@ use crate::auth::rates::Rates;
 use crate::auth::twilio_request::TwilioDoor;
 use crate::config;
 use crate::domain::clock::Clock;
-use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
 use crate::http::access::AccessLog;
 use crate::http::access::Happened;
 use crate::http::connection::Connection;
+use crate::http::cors::Cors;
 use crate::http::error::ApiError;
 use crate::http::error::Code;
 use crate::http::gate;
 use crate::http::gate::Door;
+use crate::http::head;
+use crate::http::head::may_wait;
+use crate::http::head::refuse_encodings;
+use crate::http::head::slim;
 use crate::http::load::Load;
 use crate::http::request::RequestState;
 use crate::http::request::Stage;
 use crate::http::routes;
+use crate::service::timelines::Timelines;
 use crate::telemetry::logging::Seldom;
 use crate::telemetry::metrics::Answered;
 use crate::telemetry::metrics::Code as CodeLabel;
@@ -81,6 +85,10 @@ pub struct Edge {
     pub load: Load,
     /// How fast a credential may ask.
     pub rates: Arc<Rates>,
+    /// Whose pages may ask.
+    pub cors: Cors,
+    /// Where refusals are told.
+    pub timelines: Arc<Timelines>,
 }
 
 /// The middleware around everything. Boxed, so that a connection without a request has no room for
@@ -107,6 +115,7 @@ async fn serve(
     request.extensions_mut().insert(Rc::clone(&state));
     let connection = request.conn_data::<Rc<Connection>>().cloned();
     let goes_on = connection.as_ref().is_none_or(|connection| connection.request_begins());
+    let origin = edge.cors.of(route, &request);
     let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
 
     let outcome = if goes_on {
@@ -115,13 +124,15 @@ async fn serve(
         Err(connection_ends().into())
     };
 
-    let is_bare = route.is_some_and(|route| route.door == Door::Webhook);
+    let is_bare = route.is_some_and(|route| matches!(route.door, Door::Webhook | Door::Events));
     let (mut outcome, refused) = settle(outcome, &state, is_bare);
     let answer = match &mut outcome {
         Ok(answered) => answered.response_mut(),
         Err((_, answer)) => answer,
     };
     finish(answer, &state);
+    let status = answer.status();
+    origin.finish(status, answer.headers_mut());
     state.permit.take();
     match &connection {
         Some(connection)
@@ -161,10 +172,17 @@ impl Edge {
         // actix matches decoded paths (`/metric%73`) and the table raw ones: what is not in the
         // table is not handed on, or it would get in by no door at all.
         let route = route.ok_or_else(routes::path_not_found)?;
+        if let Some(answer) = self.cors.answer(route, &request) {
+            return Ok(request.into_response(answer?));
+        }
         let needs = route.needs(request.method());
         let scope = needs.ok_or_else(|| routes::method_not_allowed(route, request.method()))?;
         let work = pin!(async {
-            if let Some(principal) = gate::admit(route.door, self, state, &mut request).await? {
+            let admitted = gate::admit(route, self, state, &mut request).await;
+            if admitted.is_err() {
+                head::name_subject(state, &request);
+            }
+            if let Some(principal) = admitted? {
                 // Set once, here; a request has one state.
                 let principal = state.principal.get_or_init(|| principal);
                 self.rates.request(&principal.name).map_err(ApiError::from)?;
@@ -195,8 +213,25 @@ impl Edge {
         }
         if let Some(code) = code {
             self.metrics.refused.get_or_create(&CodeLabel { code }).inc();
+            self.tell_refusal(state, status, code);
         }
         self.access.record(state, happened);
+    }
+
+    /// Has it told in the handoff's timeline; what is not there was told as missed.
+    fn tell_refusal(&self, state: &RequestState, status: u16, code: &'static str) {
+        let Some(id) = state.subject.get().filter(|_| status != 404) else { return };
+        match state.principal.get() {
+            None => self.timelines.refused(None, id, code),
+            Some(who) => {
+                let account = who.account(state.account.get());
+                let account = account.map(|account| (who.as_ref(), account));
+                // Of an account that is not theirs nothing is told.
+                if account.is_some() {
+                    self.timelines.refused(account, id, code);
+                }
+            }
+        }
     }
 }
 
@@ -271,36 +306,6 @@ fn finish(answer: &mut HttpResponse, state: &RequestState) {
 fn correlation_id(request: &ServiceRequest) -> String {
     let id = request.extensions().get::<RequestId>().copied();
     id.map_or_else(String::new, |id| id.to_string())
-}
-
-/// A kilobyte of brotli is a gigabyte of memory, and no client of ours compresses requests.
-fn refuse_encodings(request: &ServiceRequest) -> Result<(), ApiError> {
-    let mut encodings = request.headers().get_all(header::CONTENT_ENCODING);
-    if encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Ok(());
-    }
-    Err(ApiError::new(
-        Code::UnsupportedEncoding,
-        "Compressed request bodies are not taken. Send the JSON as it is, without Content-Encoding",
-    )
-    .with(header::ACCEPT_ENCODING, "identity"))
-}
-
-/// Whether a read may come to wait. Too often yes does no harm.
-fn may_wait(principal: &Principal, request: &ServiceRequest) -> bool {
-    principal.read_defaults.wait > 0 || request.query_string().contains("wait=")
-}
-
-/// Leaves of a read's headers what is still asked for. Thousands may wait at once, and actix keeps
-/// room for 32 headers of four values each, 6 kB, as long as a request lasts.
-fn slim(request: &mut ServiceRequest) {
-    let mut kept = HeaderMap::with_capacity(0);
-    for name in [header::IF_NONE_MATCH, header::CONTENT_LENGTH] {
-        for value in request.headers().get_all(&name) {
-            kept.append(name.clone(), value.clone());
-        }
-    }
-    *request.headers_mut() = kept;
 }
 
 /// Something that the app should have put there is not there.

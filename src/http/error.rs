@@ -58,6 +58,14 @@ codes! {
     InvalidSignature = "INVALID_SIGNATURE", UNAUTHORIZED, "Unauthorized";
     /// A webhook without a signature, or with one that is not the request's.
     SignatureRefused = "SIGNATURE_REFUSED", FORBIDDEN, "Forbidden";
+    /// A Flex user's Twilio account that no connector is linked to.
+    AccountNotLinked = "ACCOUNT_NOT_LINKED", FORBIDDEN, "Forbidden";
+    /// A Flex user none of whose roles is let in.
+    RoleNotAllowed = "ROLE_NOT_ALLOWED", FORBIDDEN, "Forbidden";
+    /// A page of an origin that is not listed.
+    OriginNotAllowed = "ORIGIN_NOT_ALLOWED", FORBIDDEN, "Forbidden";
+    /// Twilio cannot say now who asks.
+    IdentityUnavailable = "IDENTITY_UNAVAILABLE", SERVICE_UNAVAILABLE, "Service Unavailable";
     /// More than one credential.
     AmbiguousCredentials = "AMBIGUOUS_CREDENTIALS", BAD_REQUEST, "Bad Request";
     /// Basic with a key that may do more than read.

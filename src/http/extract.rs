@@ -119,7 +119,11 @@ impl Params {
             let _ = state.subject.set(id.clone());
         }
         let client_env = self.read("client_env")?;
-        Ok(Ask { account: self.account()?, project: self.project()?, client_env, by })
+        let account = self.account()?;
+        if let (Some(state), Some(account)) = (&self.state, &account) {
+            let _ = state.account.set(account.clone());
+        }
+        Ok(Ask { account, project: self.project()?, client_env, by })
     }
 
     /// The id it names, if it names one.

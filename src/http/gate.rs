@@ -15,6 +15,8 @@ use crate::auth::api_key::KeyRefused;
 use crate::auth::doors::Doors;
 use crate::auth::doors::Refused;
 use crate::auth::doors::is_token;
+use crate::auth::flex;
+use crate::auth::flex::FlexRefused;
 use crate::domain::clock::Timestamp;
 use crate::domain::principal::Credential;
 use crate::domain::principal::Principal;
@@ -23,6 +25,7 @@ use crate::http::edge::Edge;
 use crate::http::error::ApiError;
 use crate::http::error::Code;
 use crate::http::request::RequestState;
+use crate::http::routes::Route;
 use crate::http::twilio;
 use crate::service::error::ServiceError;
 
@@ -41,10 +44,13 @@ pub enum Door {
     /// Twilio, by its signature; whoever else asks is told nothing, and no body is read of a request
     /// without one.
     Webhook,
+    /// Twilio, by its signature, with a form or with events in JSON.
+    Events,
     /// Twilio, by its signature; and holders of a key, also of a read-only one in HTTP Basic.
     Studio,
 }
 
+const ACCOUNT_SID: &str = "x-twilio-account-sid";
 const API_KEY: &str = "x-api-key";
 // Set by proxies: the peer is then the proxy, and says nothing about who asks.
 const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
@@ -59,34 +65,49 @@ enum Presented {
 
 /// Lets a request in by `door`, or refuses it. `None` is nobody in particular, where that is enough.
 pub async fn admit(
-    door: Door,
+    route: &Route,
     edge: &Edge,
     state: &RequestState,
     request: &mut ServiceRequest,
 ) -> Result<Option<Arc<Principal>>, ApiError> {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    match door {
+    let takes_flex = route.pages.contains(&request.method().as_str());
+    match route.door {
         Door::Open => return Ok(None),
         Door::Operator if is_local(request) && presents_nothing(request) => return Ok(None),
         Door::Webhook => twilio::door::webhook(edge, state, request).await,
+        Door::Events => twilio::door::events(edge, state, request).await,
         Door::Studio => twilio::door::studio(edge, state, request).await,
-        Door::KeyOrBasic if reads => by_key(true, &edge.doors, request).await,
-        Door::Key | Door::KeyOrBasic | Door::Operator => by_key(false, &edge.doors, request).await,
+        Door::KeyOrBasic if reads => {
+            by_key(Takes { basic: true, flex: takes_flex }, &edge.doors, request).await
+        }
+        Door::Key | Door::KeyOrBasic | Door::Operator => {
+            by_key(Takes { basic: false, flex: takes_flex }, &edge.doors, request).await
+        }
     }
     .map(Some)
 }
 
+/// What is taken beside keys and tokens of Baton's own.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Takes {
+    /// HTTP Basic, with a read-only key.
+    pub(super) basic: bool,
+    /// A Flex user's token.
+    pub(super) flex: bool,
+}
+
 /// Lets in whoever holds a key.
 pub(super) async fn by_key(
-    takes_basic: bool,
+    takes: Takes,
     doors: &Doors,
     request: &ServiceRequest,
 ) -> Result<Arc<Principal>, ApiError> {
-    who(takes_basic, doors, request).await.map_err(|refused| {
+    who(takes, doors, request).await.map_err(|refused| {
         if refused.code.status() != StatusCode::UNAUTHORIZED {
             return refused;
         }
-        refused.with(header::WWW_AUTHENTICATE, challenge(takes_basic, request))
+        refused.with(header::WWW_AUTHENTICATE, challenge(takes.basic, request))
     })
 }
 
@@ -106,7 +127,7 @@ pub fn holds(principal: &Principal, scope: Option<Scope>) -> Result<(), ApiError
 }
 
 async fn who(
-    takes_basic: bool,
+    takes: Takes,
     doors: &Doors,
     request: &ServiceRequest,
 ) -> Result<Arc<Principal>, ApiError> {
@@ -117,14 +138,25 @@ async fn who(
             .admit(&key)
             .await
             .map_err(|refused| if is_token(&key) { token_as_key() } else { refused.into() }),
+        Presented::Bearer(text) if takes.flex && flex::is_token(&text) => {
+            Ok(doors.flex.admit(account_sid(request.headers()), &text).await?)
+        }
+        Presented::Bearer(text) if flex::is_token(&text) => Err(flex_not_here()),
         Presented::Bearer(text) => Ok(doors.admit(&text).await?),
-        Presented::Basic(_) if !takes_basic => Err(basic_not_here()),
+        Presented::Basic(_) if !takes.basic => Err(basic_not_here()),
         Presented::Basic(key) => {
             let principal = doors.keys.admit(&key).await?;
             let narrow = principal.scopes.iter().all(|scope| *scope == Scope::HandoffRead);
             if narrow { Ok(principal) } else { Err(basic_not_this_key()) }
         }
     }
+}
+
+/// Of which Twilio account a Flex user says that they are, if they say so once.
+fn account_sid(headers: &HeaderMap) -> Option<&str> {
+    let mut given = headers.get_all(ACCOUNT_SID);
+    let (sid, more) = (given.next()?, given.next());
+    sid.to_str().ok().filter(|_| more.is_none())
 }
 
 fn presents_nothing(request: &ServiceRequest) -> bool {
@@ -192,6 +224,14 @@ pub fn unknown_key() -> ApiError {
     )
 }
 
+/// The admin key may be of any form, but for this one.
+fn flex_not_here() -> ApiError {
+    ApiError::new(
+        Code::InvalidToken,
+        "A Flex user's token opens reads, timelines and receipts of handoffs, and nothing else",
+    )
+}
+
 fn basic_not_here() -> ApiError {
     ApiError::new(
         Code::BasicNotAllowed,
@@ -235,6 +275,8 @@ pub fn ended(principal: &Principal, now: Timestamp) -> ApiError {
             Refused::TokenExpired.into()
         }
         (Credential::ConnectorToken(_) | Credential::CallToken, false) => unknown_token(),
+        (Credential::FlexUser(_), true) => FlexRefused::Expired.into(),
+        (Credential::FlexUser(_), false) => FlexRefused::NotLinked.into(),
         (Credential::Key, true) => KeyRefused::Expired.into(),
         (Credential::Key, false) => unknown_key(),
         (Credential::TwilioSignature | Credential::LinkedSignature { .. }, _) => ApiError::new(

@@ -43,6 +43,7 @@ use crate::service::handoffs::MatchedBy;
 use crate::service::handoffs::Patience;
 use crate::service::handoffs::Read;
 use crate::service::handoffs::Stored;
+use crate::service::handoffs::Tells;
 use crate::store::connector::StoredConnector;
 
 const REVISION: HeaderName = HeaderName::from_static("x-handoff-revision");
@@ -157,6 +158,7 @@ pub(super) async fn find(
     let patience = Patience {
         until: (!options.wait.is_zero()).then_some(until),
         min_revision: options.min_revision,
+        tells: Tells::All,
     };
     let enter = || match edge.load.waiting.enter() {
         Some(permit) => {

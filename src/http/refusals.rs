@@ -2,6 +2,7 @@
 
 use actix_web::http::header;
 
+use crate::auth::flex::FlexRefused;
 use crate::auth::rates::TooFast;
 use crate::domain::aliases::MAX_ALIASES;
 use crate::domain::handoff_id::HandoffId;
@@ -58,10 +59,8 @@ impl From<ServiceError> for ApiError {
             ),
             ServiceError::TooLarge(limit) => too_large(limit),
             ServiceError::TooFast(too_fast) => too_fast.into(),
-            ServiceError::TooManyWait => Self::new(
-                Code::Overloaded,
-                "As many reads wait as this server lets wait (BATON_MAX_WAITING). Try again, or without `wait`",
-            ),
+            ServiceError::NoTimeline => no_timeline(),
+            ServiceError::TooManyWait => too_many_wait(),
             ServiceError::GrantTooWide(what) => Self::new(
                 Code::GrantTooWide,
                 format!("A key cannot hold more than the one that makes it: {what}"),
@@ -78,6 +77,53 @@ impl From<ServiceError> for ApiError {
                     .because(&no_random)
             }
             ServiceError::Store(error) => error.into(),
+        }
+    }
+}
+
+fn too_many_wait() -> ApiError {
+    ApiError::new(
+        Code::Overloaded,
+        "As many reads wait as this server lets wait (BATON_MAX_WAITING). Try again, or without `wait`",
+    )
+}
+
+fn no_timeline() -> ApiError {
+    ApiError::new(
+        Code::PathNotFound,
+        "This server keeps no timelines (BATON_TIMELINE=off), so neither are receipts kept",
+    )
+}
+
+impl From<FlexRefused> for ApiError {
+    fn from(refused: FlexRefused) -> Self {
+        match refused {
+            FlexRefused::NoAccount => Self::new(
+                Code::InvalidToken,
+                "A Flex user's token does not say whose it is: send X-Twilio-Account-Sid: AC… with it, once (manager.serviceConfiguration.account_sid)",
+            ),
+            FlexRefused::Unknown => Self::new(
+                Code::InvalidToken,
+                "Twilio does not know this Flex token, or not as one of this account. Read it afresh for each request: manager.store.getState().flex.session.ssoTokenPayload.token",
+            ),
+            FlexRefused::Expired => Self::new(
+                Code::TokenExpired,
+                "This Flex token has expired. Read it afresh for each request: manager.store.getState().flex.session.ssoTokenPayload.token",
+            ),
+            FlexRefused::NotLinked => Self::new(
+                Code::AccountNotLinked,
+                "No connector is linked to this Twilio account, or Twilio has not confirmed the link: `baton connector link`, and `baton connector verify` shows it",
+            ),
+            FlexRefused::Role(_) => Self::new(
+                Code::RoleNotAllowed,
+                "None of this Flex user's roles may read handoffs. An operator names those that may in BATON_FLEX_ROLES",
+            ),
+            why @ FlexRefused::Unreached(_) => Self::new(
+                Code::IdentityUnavailable,
+                "Twilio cannot say now whose this Flex token is. Try again",
+            )
+            .because(&why),
+            FlexRefused::Store(error) => error.into(),
         }
     }
 }

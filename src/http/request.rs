@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use actix_web::HttpMessage;
 use actix_web::HttpRequest;
+use actix_web::web::Bytes;
 use tokio::time::Instant;
 
+use crate::domain::account::AccountId;
 use crate::domain::handoff_id::HandoffId;
 use crate::domain::principal::Principal;
 use crate::http::load::Permit;
@@ -41,6 +43,10 @@ pub struct RequestState {
     /// Of a webhook, those of its query and those of its form apart: either can be moved into the other
     /// without breaking the signature.
     pub apart: OnceCell<(Pairs, Pairs)>,
+    /// Of events that came as JSON, their body.
+    pub streamed: OnceCell<Bytes>,
+    /// The account that it names, or that its caller is of.
+    pub account: OnceCell<AccountId>,
     /// The connector that such a request goes through, if it names one that there is.
     pub connector: OnceCell<Arc<StoredConnector>>,
     /// What such a request has in common with its own repetitions, and with nothing else.
@@ -63,6 +69,8 @@ impl RequestState {
             subject: OnceCell::new(),
             parameters: OnceCell::new(),
             apart: OnceCell::new(),
+            streamed: OnceCell::new(),
+            account: OnceCell::new(),
             connector: OnceCell::new(),
             fingerprint: OnceCell::new(),
             permit: RefCell::new(None),

@@ -19,6 +19,7 @@ use crate::http::handoff_state;
 use crate::http::handoffs;
 use crate::http::health;
 use crate::http::keys;
+use crate::http::timeline;
 use crate::http::twilio;
 
 /// A route.
@@ -33,16 +34,27 @@ pub struct Route {
     pub door: Door,
     /// Answered under any load.
     pub probe: bool,
+    /// The methods by which pages of other origins may ask, and Flex users.
+    pub pages: &'static [&'static str],
 }
 
 type Methods = &'static [(&'static str, Option<Scope>)];
 
 const fn route(path: &'static str, methods: Methods, door: Door) -> Route {
-    Route { path, methods, door, probe: false }
+    Route { path, methods, door, probe: false, pages: &[] }
+}
+
+const fn of_pages(
+    path: &'static str,
+    methods: Methods,
+    door: Door,
+    pages: &'static [&'static str],
+) -> Route {
+    Route { path, methods, door, probe: false, pages }
 }
 
 const fn open(path: &'static str, probe: bool) -> Route {
-    Route { path, methods: &[("GET", None)], door: Door::Open, probe }
+    Route { path, methods: &[("GET", None)], door: Door::Open, probe, pages: &[] }
 }
 
 const READ: Option<Scope> = Some(Scope::HandoffRead);
@@ -84,12 +96,19 @@ const CALL: [&str; 6] = [
     "/twilio/status/{connector_id}",
 ];
 
+const TIMELINE: &str = "/v1/handoff_state/timeline";
+const RECEIPTS: &str = "/v1/handoff_state/receipts";
+const TASKROUTER: &str = "/twilio/taskrouter/{connector_id}";
+const GETS: &[&str] = &["GET", "HEAD"];
+
 /// The table.
-pub static ROUTES: [Route; 26] = [
-    route(HANDOFF_STATE[0], HANDOFF, Door::KeyOrBasic),
-    route(HANDOFF_STATE[1], HANDOFF, Door::KeyOrBasic),
-    route(HANDOFF_STATE[2], HANDOFF, Door::KeyOrBasic),
-    route(HANDOFF_STATE[3], HANDOFF, Door::KeyOrBasic),
+pub static ROUTES: [Route; 29] = [
+    of_pages(HANDOFF_STATE[0], HANDOFF, Door::KeyOrBasic, GETS),
+    of_pages(HANDOFF_STATE[1], HANDOFF, Door::KeyOrBasic, GETS),
+    of_pages(HANDOFF_STATE[2], HANDOFF, Door::KeyOrBasic, GETS),
+    of_pages(HANDOFF_STATE[3], HANDOFF, Door::KeyOrBasic, GETS),
+    of_pages(TIMELINE, &[("GET", READ)], Door::Key, GETS),
+    of_pages(RECEIPTS, &[("POST", READ)], Door::Key, &["POST"]),
     route("/handoff", &[("POST", READ)], Door::Key),
     route("/v1/handoff_state/aliases", &[("POST", WRITE)], Door::Key),
     route("/v1/handoffs", &[("GET", OPS), ("DELETE", ERASE)], Door::Key),
@@ -109,6 +128,7 @@ pub static ROUTES: [Route; 26] = [
     route(CALL[3], &[("POST", None)], Door::Webhook),
     route(CALL[4], &[("POST", None)], Door::Webhook),
     route(CALL[5], &[("GET", None), ("POST", None)], Door::Webhook),
+    route(TASKROUTER, &[("POST", None)], Door::Events),
     open("/livez", true),
     open("/readyz", true),
     route("/metrics", &[("GET", OPS)], Door::Operator),
@@ -152,6 +172,8 @@ pub fn mount(config: &mut ServiceConfig) {
         .route(get().to(twilio::check::check))
         .route(web::post().to(twilio::check::check));
     let others = [
+        web::resource(TIMELINE).route(get().to(timeline::timeline)),
+        web::resource(RECEIPTS).route(web::post().to(timeline::receipt)),
         web::resource("/handoff").route(web::post().to(handoff_state::read_by_body)),
         web::resource("/v1/handoff_state/aliases").route(web::post().to(aliases::add)),
         web::resource("/livez").route(get().to(health::live)),
@@ -187,7 +209,7 @@ fn of_one_connector() -> [Resource; 4] {
     ]
 }
 
-fn of_a_call() -> [Resource; 6] {
+fn of_a_call() -> [Resource; 7] {
     use twilio::calls;
     [
         web::resource(CALL[0]).route(get().to(calls::voice)).route(web::post().to(calls::voice)),
@@ -196,6 +218,7 @@ fn of_a_call() -> [Resource; 6] {
         web::resource(CALL[3]).route(web::post().to(calls::back)),
         web::resource(CALL[4]).route(web::post().to(calls::queue)),
         web::resource(CALL[5]).route(get().to(calls::status)).route(web::post().to(calls::status)),
+        web::resource(TASKROUTER).route(web::post().to(twilio::events::taskrouter)),
     ]
 }
 

@@ -77,6 +77,9 @@ pub enum ServiceError {
     /// The credential asks too fast.
     #[error(transparent)]
     TooFast(#[from] TooFast),
+    /// Timelines are off, or there is none.
+    #[error("timelines are off")]
+    NoTimeline,
     /// As many readers wait as may.
     #[error("as many readers wait as may")]
     TooManyWait,
@@ -198,6 +201,19 @@ pub enum Missing {
     InOtherProject,
     /// Another environment of the same project holds it than the credential's.
     InOtherEnvironment,
+}
+
+impl Missing {
+    /// The word as timelines have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NeverWritten => "never_written",
+            Self::Expired => "expired",
+            Self::Erased => "erased",
+            Self::InOtherProject => "in_other_project",
+            Self::InOtherEnvironment => "in_other_environment",
+        }
+    }
 }
 
 impl From<OutOfReach> for Missing {

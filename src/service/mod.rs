@@ -8,6 +8,8 @@ pub mod error;
 pub mod handoffs;
 pub mod keys;
 mod recent;
+pub mod tasks;
+pub mod timelines;
 
 use crate::domain::account::AccountId;
 use crate::domain::principal::Principal;

@@ -6,6 +6,9 @@ use bytes::Bytes;
 
 use crate::domain::clock::Clock;
 use crate::domain::clock::Timestamp;
+use crate::store::journal::Again;
+use crate::store::journal::Note;
+use crate::store::journal::Until;
 use crate::store::kv::Change;
 use crate::store::kv::Delete;
 use crate::store::kv::Expect;
@@ -33,6 +36,7 @@ pub(crate) fn put(clock: &Clock, key: &str, value: &str) -> Put {
         expect: Expect::Anything,
         change: Change::Content,
         members: Vec::new(),
+        notes: Vec::new(),
     }
 }
 
@@ -46,6 +50,8 @@ pub(crate) async fn check(store: &dyn Kv, clock: &Clock) {
     sets_list_exactly_what_lives(store, clock).await;
     sets_list_the_newest_first(store, clock).await;
     awkward_keys_and_values_survive(store, clock).await;
+    journals_are_written_with_their_record_or_not_at_all(store, clock).await;
+    journals_end_when_their_time_is_over(store, clock).await;
     store.ping().await.unwrap();
 }
 
@@ -61,7 +67,7 @@ async fn done(store: &dyn Kv, put: Put) -> u64 {
 }
 
 async fn delete(store: &dyn Kv, key: &str, expect: Expect) -> Outcome {
-    store.delete(Delete { key: key.as_bytes().to_vec(), expect }).await.unwrap()
+    store.delete(Delete { key: key.as_bytes().to_vec(), expect, notes: Vec::new() }).await.unwrap()
 }
 
 async fn revisions_grow_even_while_the_clock_stands(store: &dyn Kv, clock: &Clock) {
@@ -208,4 +214,59 @@ async fn awkward_keys_and_values_survive(store: &dyn Kv, clock: &Clock) {
             slot => panic!("{key:?}: {slot:?}"),
         }
     }
+}
+
+fn note(clock: &Clock, name: &str, value: &str) -> Note {
+    Note {
+        journal: b"journal".to_vec(),
+        name: name.as_bytes().to_vec(),
+        again: Again::Keep,
+        value: Bytes::copy_from_slice(value.as_bytes()),
+        until: Until::AtLeast(clock.now().plus(Duration::from_secs(60))),
+    }
+}
+
+async fn told(store: &dyn Kv) -> Vec<(u64, Bytes)> {
+    let journal = store.journal(b"journal".to_vec()).await.unwrap();
+    journal.entries.into_iter().map(|entry| (entry.revision, entry.value)).collect()
+}
+
+async fn journals_are_written_with_their_record_or_not_at_all(store: &dyn Kv, clock: &Clock) {
+    let with = |value: &str, expect| Put {
+        expect,
+        notes: vec![note(clock, "", value)],
+        ..put(clock, "told", value)
+    };
+    let first = done(store, with("1", Expect::Absent)).await;
+    let refused = store.put(with("2", Expect::Absent)).await.unwrap();
+    assert_eq!(refused, Outcome::Conflict(Some(first)));
+    assert_eq!(told(store).await, [(first, Bytes::from("1"))]);
+    let notes = vec![note(clock, "", "gone")];
+    let wrong = Delete { key: b"told".to_vec(), expect: Expect::Absent, notes: notes.clone() };
+    store.delete(wrong).await.unwrap();
+    assert_eq!(told(store).await.len(), 1);
+    let delete = Delete { key: b"told".to_vec(), expect: Expect::Anything, notes };
+    let Outcome::Done(last) = store.delete(delete).await.unwrap() else { panic!("not deleted") };
+    assert_eq!(told(store).await, [(first, Bytes::from("1")), (last, Bytes::from("gone"))]);
+    let twice = vec![note(clock, "n", "3"), note(clock, "n", "4")];
+    assert_eq!(store.note(twice.clone()).await.unwrap(), [true, false]);
+    assert_eq!(store.note(twice).await.unwrap(), [false, false]);
+    assert_eq!(told(store).await.last(), Some(&(0, Bytes::from("3"))));
+    let replaced = Note { again: Again::Replace, ..note(clock, "n", "5") };
+    assert_eq!(store.note(vec![replaced]).await.unwrap(), [false]);
+    assert_eq!(told(store).await.last(), Some(&(0, Bytes::from("5"))));
+}
+
+async fn journals_end_when_their_time_is_over(store: &dyn Kv, clock: &Clock) {
+    let until = |until| Note { until, ..note(clock, "", "x") };
+    let after = |seconds| clock.now().plus(Duration::from_secs(seconds));
+    store.note(vec![until(Until::AtLeast(after(10)))]).await.unwrap();
+    clock.advance(Duration::from_secs(59));
+    assert!(!told(store).await.is_empty(), "a shorter life does not cut a longer one");
+    store.note(vec![until(Until::AtLeast(after(100)))]).await.unwrap();
+    store.note(vec![until(Until::Exactly(after(5)))]).await.unwrap();
+    clock.advance(Duration::from_secs(5));
+    assert_eq!(told(store).await, []);
+    store.note(vec![until(Until::AtLeast(after(5)))]).await.unwrap();
+    assert_eq!(told(store).await.len(), 1, "what ended does not come back");
 }

@@ -99,9 +99,11 @@ impl Record for StoredConnector {
         let is_unconfirmed = |pending: &&Pending| matches!(pending.state, State::Unverified(_));
         let pending = self.record.pending.as_ref().filter(is_unconfirmed);
         let unconfirmed = pending.map(|_| names::unconfirmed());
+        let linked =
+            self.record.link.as_ref().map(|link| names::connectors_linked(&link.account_sid));
         let name = self.record.id.as_str().as_bytes();
         let member = |set| Member { set, name: name.to_vec(), order: Order::ByName };
-        of.into_iter().chain(unconfirmed).map(member).collect()
+        of.into_iter().chain(unconfirmed).chain(linked).map(member).collect()
     }
 
     fn expires_at(&self) -> Timestamp {
@@ -164,7 +166,7 @@ mod tests {
     #[test]
     fn only_a_confirmed_link_signs_and_an_unconfirmed_one_is_listed() {
         let linked = connector(&format!(r#""link":{LINK}"#));
-        assert_eq!((linked.signers.len(), linked.members().len()), (1, 2));
+        assert_eq!((linked.signers.len(), linked.members().len()), (1, 3));
         let unverified = pending(r#"{"unverified":"x"}"#);
         assert_eq!((unverified.signers.len(), unverified.members().len()), (0, 3));
         let refused = pending(r#"{"refused":"x"}"#);

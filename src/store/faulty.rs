@@ -5,6 +5,8 @@ use std::sync::Mutex;
 
 use tokio::sync::Notify;
 
+use crate::store::journal::Journal;
+use crate::store::journal::Note;
 use crate::store::kv::Delete;
 use crate::store::kv::Kv;
 use crate::store::kv::Outcome;
@@ -114,6 +116,20 @@ impl<K: Kv> Kv for Faulty<K> {
         Box::pin(async move {
             self.fault()?;
             self.inner.members(set, after, limit).await
+        })
+    }
+
+    fn note(&self, notes: Vec<Note>) -> Pending<'_, Vec<bool>> {
+        Box::pin(async move {
+            self.fault()?;
+            self.inner.note(notes).await
+        })
+    }
+
+    fn journal(&self, key: Vec<u8>) -> Pending<'_, Journal> {
+        Box::pin(async move {
+            self.fault()?;
+            self.inner.journal(key).await
         })
     }
 

@@ -58,6 +58,7 @@ impl Instance {
             expect: Expect::Absent,
             change: Change::Content,
             members: Vec::new(),
+            notes: Vec::new(),
         };
         kv.put(put).await?;
         let lost = || StoreError::Unavailable("the instance's key is not there".to_owned());

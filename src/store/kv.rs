@@ -5,8 +5,8 @@
 //! remembers the previous one through deletion and expiry (a tombstone, kept
 //! [`TOMBSTONE_LIFE`]), so that a record made anew is newer than the one that was deleted.
 //!
-//! What is written here is heard of through [`crate::store::watch`]. The capped list of the design
-//! comes with the timeline; a method without a caller would be tested against nothing.
+//! What is written here is heard of through [`crate::store::watch`]. With a record, in its transaction, or
+//! alone, entries of a [`Journal`] may be written.
 
 use std::fmt;
 use std::future::Future;
@@ -18,6 +18,8 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::domain::clock::Timestamp;
+use crate::store::journal::Journal;
+use crate::store::journal::Note;
 
 /// How long a deleted or expired record is remembered, so that a miss can say what became of it.
 pub const TOMBSTONE_LIFE: Duration = Duration::from_secs(72 * 3600);
@@ -166,6 +168,8 @@ pub struct Put {
     pub change: Change,
     /// The index sets that list it from now on; earlier ones that are not here list it no more.
     pub members: Vec<Member>,
+    /// What is noted of it, if it is done.
+    pub notes: Vec<Note>,
 }
 
 /// A deletion. Leaves a tombstone; index sets list the record no more.
@@ -175,6 +179,8 @@ pub struct Delete {
     pub key: Vec<u8>,
     /// Over what.
     pub expect: Expect,
+    /// What is noted of it, if it is done.
+    pub notes: Vec<Note>,
 }
 
 /// What became of a write.
@@ -243,6 +249,12 @@ pub trait Kv: fmt::Debug + Send + Sync {
         after: Option<Vec<u8>>,
         limit: usize,
     ) -> Pending<'_, Vec<Vec<u8>>>;
+
+    /// Writes entries of journals, durably before it answers; of each, whether its name is new.
+    fn note(&self, notes: Vec<Note>) -> Pending<'_, Vec<bool>>;
+
+    /// What a journal holds; nothing once its time is over.
+    fn journal(&self, key: Vec<u8>) -> Pending<'_, Journal>;
 
     /// Whether it can take writes now.
     fn ping(&self) -> Pending<'_, ()>;

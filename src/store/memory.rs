@@ -9,6 +9,8 @@ use std::sync::PoisonError;
 
 use crate::domain::clock::Clock;
 use crate::domain::clock::Timestamp;
+use crate::store::journal::Journal;
+use crate::store::journal::Note;
 use crate::store::kv::Change;
 use crate::store::kv::Delete;
 use crate::store::kv::Gone;
@@ -34,6 +36,7 @@ pub struct Memory {
 struct Shelf {
     entries: BTreeMap<Vec<u8>, Entry>,
     sets: BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>,
+    journals: BTreeMap<Vec<u8>, (Timestamp, Journal)>,
     writes: u64,
     closed: bool,
 }
@@ -81,6 +84,7 @@ impl Memory {
             places,
         };
         shelf.entries.insert(put.key, entry);
+        shelf.note(&put.notes, revision, now);
         shelf.sweep(now);
         Ok(Outcome::Done(revision))
     }
@@ -97,6 +101,7 @@ impl Memory {
         let slot = Slot::Gone { revision, how: Gone::Erased };
         let forgotten_at = now.plus(TOMBSTONE_LIFE);
         shelf.entries.insert(delete.key, Entry { slot, forgotten_at, places: Vec::new() });
+        shelf.note(&delete.notes, revision, now);
         Ok(Outcome::Done(revision))
     }
 }
@@ -110,6 +115,19 @@ impl Shelf {
             }
             slot @ (Slot::Live { .. } | Slot::Gone { .. }) => Some(slot.clone()),
         }
+    }
+
+    fn note(&mut self, notes: &[Note], revision: u64, now: Timestamp) -> Vec<bool> {
+        let one = |note: &Note| {
+            let (until, journal) =
+                self.journals.entry(note.journal.clone()).or_insert((now, Journal::default()));
+            if *until <= now {
+                *journal = Journal::default();
+            }
+            *until = note.until.over(Some(*until));
+            journal.note(note, revision)
+        };
+        notes.iter().map(one).collect()
     }
 
     fn unlist(&mut self, key: &[u8]) {
@@ -131,6 +149,7 @@ impl Shelf {
             self.entries.remove(&key);
         }
         self.sets.retain(|_, names| !names.is_empty());
+        self.journals.retain(|_, (until, _)| *until > now);
     }
 }
 
@@ -158,6 +177,25 @@ impl Kv for Memory {
             let names = shelf.sets.get(&set).into_iter().flatten();
             let later = names.filter(|name| after.as_ref().is_none_or(|after| *name > after));
             Ok(later.take(limit).cloned().collect())
+        })
+    }
+
+    fn note(&self, notes: Vec<Note>) -> Pending<'_, Vec<bool>> {
+        Box::pin(async move {
+            let now = self.clock.now();
+            let mut shelf = self.shelf()?;
+            let new = shelf.note(&notes, 0, now);
+            shelf.sweep(now);
+            Ok(new)
+        })
+    }
+
+    fn journal(&self, key: Vec<u8>) -> Pending<'_, Journal> {
+        Box::pin(async move {
+            let now = self.clock.now();
+            let shelf = self.shelf()?;
+            let found = shelf.journals.get(&key).filter(|(until, _)| *until > now);
+            Ok(found.map(|(_, journal)| journal.clone()).unwrap_or_default())
         })
     }
 

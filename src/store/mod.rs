@@ -12,6 +12,8 @@ pub mod embedded;
 #[cfg(test)]
 mod faulty;
 pub mod instance;
+pub mod journal;
+pub mod journals;
 pub mod kv;
 pub mod l1;
 pub mod memory;
@@ -19,4 +21,5 @@ pub mod names;
 pub mod record;
 pub mod records;
 pub mod seal;
+pub mod task;
 pub mod watch;

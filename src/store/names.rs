@@ -5,6 +5,7 @@
 
 use crate::domain::account::AccountId;
 use crate::domain::account::ProjectId;
+use crate::domain::account_sid::AccountSid;
 use crate::domain::connector::Connector;
 use crate::domain::connector::ConnectorId;
 use crate::domain::handoff_id::HandoffId;
@@ -97,6 +98,21 @@ pub fn answer(fingerprint: &str) -> Vec<u8> {
 /// The set of the answers that tell what a handoff holds. It lists fingerprints.
 pub fn answers_telling(account: &AccountId, id: &HandoffId) -> Vec<u8> {
     joined(b"wl\0", account, id)
+}
+
+/// The key of the journal of a handoff.
+pub fn timeline(account: &AccountId, id: &HandoffId) -> Vec<u8> {
+    joined(b"t\0", account, id)
+}
+
+/// The key of the task that a call came to be, by an id that finds its handoff.
+pub fn task(account: &AccountId, id: &HandoffId) -> Vec<u8> {
+    joined(b"tk\0", account, id)
+}
+
+/// The set of the connectors that a Twilio account is linked to. It lists ids.
+pub fn connectors_linked(account_sid: &AccountSid) -> Vec<u8> {
+    [b"ca\0", account_sid.as_str().as_bytes()].concat()
 }
 
 /// The key that says which connector has a name in an environment of a project.

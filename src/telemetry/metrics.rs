@@ -12,6 +12,10 @@ use prometheus_client::registry::Registry;
 const LATENCY: [f64; 12] =
     [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 3.0];
 
+// Seconds. Below zero, context was there before the call was taken.
+const LEADS: [f64; 14] =
+    [-60.0, -30.0, -10.0, -5.0, -2.0, -1.0, 0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
+
 // Seconds. Nobody waits for more than eight.
 const WAITS: [f64; 8] = [0.01, 0.1, 0.5, 1.0, 2.0, 4.0, 6.0, 8.1];
 
@@ -53,6 +57,31 @@ pub struct CallOutcome {
     /// `to_agent`; `found`, `contained`, `missing`, `agent_failed`, `error` (the store did not say),
     /// `hung_up`; `fallback`.
     pub outcome: &'static str,
+}
+
+/// A connector.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Lead {
+    /// Its id; empty where it is not known.
+    pub connector: String,
+}
+
+/// Whether whoever took calls through a connector saw their context in time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LeadOutcome {
+    /// The connector's id; empty where it is not known.
+    pub connector: String,
+    /// `before`, `within_2s`, `late`, `never` or `unknown`.
+    pub outcome: &'static str,
+}
+
+/// How long before or after a call was taken its context was seen.
+#[derive(Clone, Debug)]
+pub struct Leads {
+    /// Seconds from the one to the other; below zero: seen before.
+    pub seconds: Family<Lead, Histogram, fn() -> Histogram>,
+    /// Calls taken, by what that comes to.
+    pub accepted: Family<LeadOutcome, Counter>,
 }
 
 /// What a connection was waiting for when it was closed.
@@ -109,6 +138,10 @@ pub struct Metrics {
     pub signatures: Family<Signature, Counter>,
     /// Calls, by what became of them.
     pub calls: Family<CallOutcome, Counter>,
+    /// Whether context came in time.
+    pub lead: Leads,
+    /// Reads that timelines had no room to count.
+    pub reads_dropped: Counter,
     /// Requests being worked on.
     pub in_flight: Gauge,
     /// Readers who wait.
@@ -130,6 +163,27 @@ fn latency() -> Histogram {
     Histogram::new(LATENCY)
 }
 
+fn lead() -> Histogram {
+    Histogram::new(LEADS)
+}
+
+impl Default for Leads {
+    fn default() -> Self {
+        let seconds: Family<_, _, fn() -> Histogram> = Family::new_with_constructor(lead);
+        Self { seconds, accepted: Family::default() }
+    }
+}
+
+fn register_lead(r: &mut Registry, leads: &Leads, dropped: &Counter) {
+    let lead =
+        "Seconds from a call's acceptance to its context being seen; below zero: seen before";
+    r.register("context_lead_seconds", lead, leads.seconds.clone());
+    let accepted = "Calls taken, by whether their context was seen before, within 2 s, later, never; unknown: seen, and nobody said when it was taken";
+    r.register("context_accepted", accepted, leads.accepted.clone());
+    let what = "Reads that timelines had no room to count";
+    r.register("timeline_reads_dropped", what, dropped.clone());
+}
+
 impl Metrics {
     /// A server's metrics, all at zero.
     pub fn new(log_lines_dropped: Counter) -> Self {
@@ -140,6 +194,8 @@ impl Metrics {
             refused: Family::default(),
             signatures: Family::default(),
             calls: Family::default(),
+            lead: Leads::default(),
+            reads_dropped: Counter::default(),
             in_flight: Gauge::default(),
             waiting: Gauge::default(),
             unproven: Gauge::default(),
@@ -167,6 +223,7 @@ impl Metrics {
             "Requests being worked on",
             metrics.in_flight.clone(),
         );
+        register_lead(r, &metrics.lead, &metrics.reads_dropped);
         let unproven = "Bodies being read whose signature is to be checked";
         r.register("webhook_bodies_unproven", unproven, metrics.unproven.clone());
         r.register(

@@ -23,7 +23,7 @@ use crate::telemetry::outbound;
 /// Where Twilio's REST API is, in the region that is meant where none is named.
 pub const API_URL: &str = "https://api.twilio.com";
 
-const LIMIT: Duration = Duration::from_secs(2);
+pub(super) const LIMIT: Duration = Duration::from_secs(2);
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 const PAGE_SIZE: usize = 100;
 const MAX_PAGES: usize = 20;
@@ -51,9 +51,21 @@ pub enum RestError {
 
 /// With what Twilio is asked.
 #[derive(Clone, Copy, Debug)]
-struct Credentials<'s> {
-    user: &'s str,
-    password: &'s str,
+pub(super) struct Credentials<'s> {
+    pub(super) user: &'s str,
+    pub(super) password: &'s str,
+}
+
+impl<'s> Credentials<'s> {
+    /// Those of a link: its API key, or else its Auth Token.
+    pub(super) fn of(account: &'s AccountSid, secrets: &'s Secrets) -> Option<Self> {
+        let by_key = secrets.api_key.as_ref();
+        let by_key = by_key.map(|key| (key.sid.as_str(), key.secret.expose()));
+        let by_token = secrets.auth_token.as_ref();
+        let by_token = by_token.map(|token| (account.as_str(), token.expose()));
+        let (user, password) = by_key.or(by_token)?;
+        Some(Self { user, password })
+    }
 }
 
 /// A telephone number of an account, as far as calls to it are concerned.
@@ -170,13 +182,8 @@ impl Rest {
         region: Region,
         secrets: &Secrets,
     ) -> Result<Vec<Number>, RestError> {
-        let by_key = secrets.api_key.as_ref();
-        let by_key = by_key.map(|key| (key.sid.as_str(), key.secret.expose()));
-        let by_token = secrets.auth_token.as_ref();
-        let by_token = by_token.map(|token| (account.as_str(), token.expose()));
         let none = || RestError::Refused("the link has neither API key nor Auth Token".to_owned());
-        let (user, password) = by_key.or(by_token).ok_or_else(none)?;
-        let by = Credentials { user, password };
+        let by = Credentials::of(account, secrets).ok_or_else(none)?;
         let mut numbers = Vec::new();
         let mut next = Some(self.first_page(account, region, PAGE_SIZE));
         for _ in 0..MAX_PAGES {
@@ -230,7 +237,7 @@ impl Rest {
         let request = client.get(url).basic_auth(by.user, Some(by.password));
         let answer = request.send().await.map_err(|why| unreached(&why))?;
         let status = answer.status();
-        let body = body(answer).await?;
+        let body = body(answer, MAX_ANSWER_BYTES).await?;
         match status {
             StatusCode::OK => serde_json::from_slice(&body).map_err(|_quoting| unexpected()),
             StatusCode::BAD_REQUEST
@@ -257,10 +264,10 @@ impl Complaint {
 }
 
 /// The body, as much as an answer of Twilio's may be.
-async fn body(mut answer: Response) -> Result<Vec<u8>, RestError> {
+pub(super) async fn body(mut answer: Response, most: usize) -> Result<Vec<u8>, RestError> {
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|why| unreached(&why))? {
-        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+        if body.len() + chunk.len() > most {
             return Err(unexpected());
         }
         body.extend_from_slice(&chunk);
@@ -268,7 +275,7 @@ async fn body(mut answer: Response) -> Result<Vec<u8>, RestError> {
     Ok(body)
 }
 
-fn unreached(why: &reqwest::Error) -> RestError {
+pub(super) fn unreached(why: &reqwest::Error) -> RestError {
     let what = match (why.is_timeout(), why.is_connect()) {
         (true, _) => "no answer within two seconds",
         (false, true) => "no connection",
@@ -277,7 +284,7 @@ fn unreached(why: &reqwest::Error) -> RestError {
     RestError::Unreached(what.to_owned())
 }
 
-fn unexpected() -> RestError {
+pub(super) fn unexpected() -> RestError {
     RestError::Unreached("an answer that is not Twilio's".to_owned())
 }
 

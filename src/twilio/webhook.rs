@@ -133,6 +133,11 @@ impl<'p> Webhook<'p> {
         self.text("From")
     }
 
+    /// Twilio's word for what became of the call.
+    pub fn status(self) -> &'p str {
+        self.text("CallStatus")
+    }
+
     /// The call is over.
     pub fn is_over(self) -> bool {
         OVER.contains(&self.text("CallStatus"))

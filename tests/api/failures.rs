@@ -5,6 +5,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 use std::time::Instant;
 
+use baton::store::journal::Journal;
+use baton::store::journal::Note;
 use baton::store::kv::Delete;
 use baton::store::kv::Kv;
 use baton::store::kv::Outcome;
@@ -82,6 +84,23 @@ impl Kv for Ill {
         Box::pin(async move {
             self.suffer().await?;
             self.inner.members(set, after, limit).await
+        })
+    }
+
+    fn note(&self, notes: Vec<Note>) -> Pending<'_, Vec<bool>> {
+        Box::pin(async move {
+            self.suffer().await?;
+            if let Some(Befalls::WritesNothing) = self.fate.get() {
+                return Err(StoreError::Full);
+            }
+            self.inner.note(notes).await
+        })
+    }
+
+    fn journal(&self, key: Vec<u8>) -> Pending<'_, Journal> {
+        Box::pin(async move {
+            self.suffer().await?;
+            self.inner.journal(key).await
         })
     }
 

@@ -40,7 +40,8 @@ pub fn call_token(server: &Server, connector: &str, call: &str, life: Duration) 
 /// What a credential meets at every route behind a door for holders of secrets: code by route.
 pub async fn at_every_route(client: &Client, connector: &str) -> Vec<(String, u16, String)> {
     let mut met = Vec::new();
-    let doors = [Door::Key, Door::KeyOrBasic, Door::Operator, Door::Studio, Door::Webhook];
+    let doors =
+        [Door::Key, Door::KeyOrBasic, Door::Operator, Door::Studio, Door::Webhook, Door::Events];
     for route in ROUTES.iter().filter(|route| doors.contains(&route.door)) {
         for (method, _) in route.methods {
             let path = route.path.replace("{connector_id}", connector);
@@ -72,6 +73,8 @@ fn expected(method: &str, route: &str, is_call: bool) -> (u16, &'static str) {
         ("DELETE", _) => (403, "MISSING_SCOPE"),
         ("PUT" | "POST" | "PATCH", _) if route.ends_with(HANDOFF) => (200, ""),
         ("GET", _) if route.ends_with(HANDOFF) => (200, ""),
+        ("GET", "/v1/handoff_state/timeline") => (200, ""),
+        ("POST", "/v1/handoff_state/receipts") => (400, "UNKNOWN_PARAMETER"),
         // A body that names no id: it is read, so the token was let in.
         ("POST", "/handoff") => (400, "MISSING_ID"),
         ("POST", "/v1/handoff_state/aliases") if is_call => (403, "CALL_NOT_ALLOWED"),

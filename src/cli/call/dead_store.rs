@@ -36,6 +36,8 @@ use crate::config::raw::RawSecrets;
 use crate::domain::account_sid::AccountSid;
 use crate::domain::clock::Clock;
 use crate::domain::random::random_text;
+use crate::store::journal::Journal as Noted;
+use crate::store::journal::Note;
 use crate::store::kv::Delete;
 use crate::store::kv::Kv;
 use crate::store::kv::Outcome;
@@ -216,6 +218,14 @@ impl Kv for Mortal {
         limit: usize,
     ) -> Pending<'_, Vec<Vec<u8>>> {
         Box::pin(async move { self.alive()?.members(set, after, limit).await })
+    }
+
+    fn note(&self, notes: Vec<Note>) -> Pending<'_, Vec<bool>> {
+        Box::pin(async move { self.alive()?.note(notes).await })
+    }
+
+    fn journal(&self, key: Vec<u8>) -> Pending<'_, Noted> {
+        Box::pin(async move { self.alive()?.journal(key).await })
     }
 
     fn ping(&self) -> Pending<'_, ()> {

@@ -223,6 +223,27 @@ pub struct Flex {
     /// Flex Insights: `conversation_attribute_1` to `_10`, and the member of `data` that each gets.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub insights: BTreeMap<Insight, MemberName>,
+    /// Whether a task is given what was written after it was made.
+    #[serde(skip_serializing_if = "LateWrites::is_on")]
+    pub late_writes: LateWrites,
+}
+
+/// Whether tasks are given what is written late: they are unless it is turned off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LateWrites(bool);
+
+impl LateWrites {
+    /// Whether they are.
+    pub fn is_on(&self) -> bool {
+        self.0
+    }
+}
+
+impl Default for LateWrites {
+    fn default() -> Self {
+        Self(true)
+    }
 }
 
 impl Flex {

@@ -36,6 +36,7 @@ pub(in crate::http) async fn verify(
             "voice": report.voice_url,
             "status": report.status_url,
             "studio": report.studio_url,
+            "taskrouter": report.taskrouter_url,
         },
     })))
 }

@@ -3,4 +3,5 @@
 pub(super) mod calls;
 pub(super) mod check;
 pub(super) mod door;
+pub(super) mod events;
 pub(super) mod studio;

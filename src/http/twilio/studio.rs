@@ -81,7 +81,14 @@ pub(in crate::http) async fn handoff(
         Ok(Ok(read)) if is_older(read) => {
             studio::answer(&asked, nothing(&Miss::of(Missing::NeverWritten)))
         }
-        Ok(Ok(read)) => studio::answer(&asked, Found::Handoff(&read.handoff)),
+        Ok(Ok(read)) => {
+            let packed = studio::answer(&asked, Found::Handoff(&read.handoff));
+            if !packed.left_out.is_empty() {
+                let (heading, expires_at) = (&read.handoff.heading, read.handoff.expires_at);
+                edge.timelines.packed(heading, expires_at, &packed.left_out);
+            }
+            packed
+        }
         Ok(Err(miss)) => studio::answer(&asked, nothing(miss)),
         Err(refused) if refused.code.status().is_server_error() => {
             let cause = refused.cause().unwrap_or_default();
@@ -94,7 +101,9 @@ pub(in crate::http) async fn handoff(
         Err(refused) => return Err(refused.clone()),
     };
     // Bare: whether Studio parses `application/json; charset=…` is nowhere written.
-    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(answer))
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "application/json"))
+        .body(answer.answer))
 }
 
 /// A flow is never refused because too many wait; it is then told what there is.

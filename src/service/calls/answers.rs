@@ -5,20 +5,27 @@ use tokio::time::timeout;
 use crate::domain::call::ANSWER_LIFE;
 use crate::domain::handoff::Heading;
 use crate::domain::handoff_id::HandoffId;
+use crate::domain::timeline::Target;
+use crate::domain::timeline::Times;
+use crate::domain::timeline::What;
 use crate::service::calls::Asked;
 use crate::service::calls::Calls;
 use crate::service::calls::STORE_PATIENCE;
 use crate::service::calls::back::Found;
 use crate::service::calls::goes_on_without;
 use crate::service::calls::patient;
+use crate::service::timelines::Telling;
 use crate::store::call::Answer;
 use crate::store::call::StoredAnswer;
 use crate::store::call::Told;
+use crate::store::journal::Note;
+use crate::store::journals::Name;
 use crate::store::kv::Change;
 use crate::store::kv::Expect;
 use crate::store::kv::StoreError;
 use crate::store::names;
 use crate::store::records::Written;
+use crate::twilio::routing::onward::Onward;
 
 impl Calls {
     /// What the same request was answered before.
@@ -35,8 +42,10 @@ impl Calls {
         asked: &Asked<'_>,
         call: &HandoffId,
         found: &Found,
-        answer: String,
+        onward: Onward,
     ) -> Result<String, StoreError> {
+        let notes = self.gone_on(asked, call, &onward);
+        let answer = onward.twiml;
         let key = names::answer(asked.fingerprint);
         let tells = match found {
             Found::Handoff(handoff) => {
@@ -50,14 +59,18 @@ impl Calls {
         let kept = StoredAnswer::new(kept, self.parts.clock.now().plus(ANSWER_LIFE));
         let answers = &self.parts.answers;
         let putting = async {
-            match answers.put(key.clone(), kept, Expect::Absent, Change::Content).await? {
+            match answers
+                .put_noting(key.clone(), kept, (Expect::Absent, Change::Content), notes)
+                .await?
+            {
                 Written::Done(_) => Ok(None),
                 Written::Conflict => Ok(answers.load(&key).await?.live()),
             }
         };
         let leg = asked.webhook.leg();
         // Together, for they are committed together.
-        let returned = timeout(STORE_PATIENCE, self.change(asked, call, |call| call.returned(leg)));
+        let returned =
+            timeout(STORE_PATIENCE, self.change(asked, call, &[], |call| call.returned(leg)));
         let (first, returned) = tokio::join!(patient(putting), returned);
         match returned {
             Ok(Ok(())) => {}
@@ -65,5 +78,22 @@ impl Calls {
             Err(late) => goes_on_without(asked, &late),
         }
         Ok(first?.map_or(answer, |first| first.record.twiml.clone()))
+    }
+
+    /// What is noted of where a call goes from its agent.
+    fn gone_on(&self, asked: &Asked<'_>, call: &HandoffId, onward: &Onward) -> Vec<Note> {
+        let (leg, at) = (asked.webhook.leg(), self.parts.clock.now());
+        let connector_id = asked.connector.id.clone();
+        let routed = What::Routed { leg, action: onward.action, connector_id };
+        let left_out = onward.left_out.split(',').filter(|name| !name.is_empty());
+        let left_out: Vec<_> = left_out.map(str::to_owned).collect();
+        let is_packed = !left_out.is_empty();
+        let packed = What::Packed { into: Target::Task, left_out, times: Times::once(at) };
+        let told = std::iter::once(&routed).chain(is_packed.then_some(&packed));
+        let note = |what| {
+            let telling = Telling { what, at, name: Name::None };
+            self.parts.timelines.of_call(asked.connector, call, telling)
+        };
+        told.flat_map(note).collect()
     }
 }

@@ -12,6 +12,7 @@ use crate::domain::handoff::Handoff;
 use crate::domain::handoff::Status;
 use crate::domain::handoff_id::HandoffId;
 use crate::domain::principal::Scope;
+use crate::domain::timeline::Action;
 use crate::service::calls::Asked;
 use crate::service::calls::Calls;
 use crate::service::calls::STORE_PATIENCE;
@@ -22,6 +23,7 @@ use crate::service::calls::goes_on_without;
 use crate::service::calls::patient;
 use crate::service::error::ServiceError;
 use crate::service::handoffs::Patience;
+use crate::service::handoffs::Tells;
 use crate::service::require;
 use crate::store::l1::Found as StoreFound;
 use crate::store::names;
@@ -29,6 +31,7 @@ use crate::twilio::routing::Visit;
 use crate::twilio::routing::onward;
 use crate::twilio::routing::onward::Caller;
 use crate::twilio::routing::onward::Known;
+use crate::twilio::routing::onward::Onward;
 use crate::twilio::twiml;
 
 /// How long a call that comes back waits for its handoff; the caller hears nothing meanwhile.
@@ -137,7 +140,7 @@ impl Calls {
         let has_flow = asked.webhook.flow().sid().is_some();
         let may_hang_up = on_missing == OnMissing::Hangup && !failed && !has_flow;
         if may_hang_up && matches!(found, Found::Missing) {
-            match self.remember(asked, call, &found, onward::hangup()).await {
+            match self.remember(asked, call, &found, hangup()).await {
                 Ok(answer) => {
                     self.count("missing");
                     return Ok(answer);
@@ -149,20 +152,21 @@ impl Calls {
                 }
             }
         }
-        let Some(answer) = self.onward(asked, call, &found, failed) else {
+        let Some(onward) = self.onward(asked, call, &found, failed) else {
             return self.nobody(asked, "it needs a person, and the connector names no workflow");
         };
         self.count(if failed { "agent_failed" } else { found.outcome() });
         match found {
             Found::Handoff(_) | Found::Missing => {
-                let kept = self.remember(asked, call, &found, answer.clone()).await;
+                let answer = onward.twiml.clone();
+                let kept = self.remember(asked, call, &found, onward).await;
                 Ok(kept.unwrap_or_else(|why| {
                     goes_on_without(asked, &why);
                     answer
                 }))
             }
             // The store takes nothing now. Asked again, it may know more.
-            Found::InHand(_) | Found::Unknown => Ok(answer),
+            Found::InHand(_) | Found::Unknown => Ok(onward.twiml),
         }
     }
 
@@ -172,7 +176,7 @@ impl Calls {
         call: &HandoffId,
         found: &Found,
         failed: bool,
-    ) -> Option<String> {
+    ) -> Option<Onward> {
         let Asked { connector, webhook, .. } = asked;
         let visit = Visit {
             connector,
@@ -204,7 +208,9 @@ impl Calls {
         enter: impl FnOnce() -> Result<Option<Permit>, ServiceError>,
     ) -> Found {
         let after = asked.webhook.after();
-        let patience = Patience { until, min_revision: Some(after.saturating_add(1)) };
+        // At once it is only looked whether it is there.
+        let tells = if until.is_some() { Tells::All } else { Tells::Finds };
+        let patience = Patience { until, min_revision: Some(after.saturating_add(1)), tells };
         let ask = ask(asked, call);
         let reading = self.parts.handoffs.read(asked.who, &ask, patience, enter);
         let end = until.unwrap_or_else(Instant::now) + STORE_PATIENCE;
@@ -233,4 +239,9 @@ impl Calls {
         let known = patient(self.parts.calls.get(&key)).await.ok().and_then(StoreFound::live);
         known.is_some_and(|known| known.record.has_failed(asked.webhook.leg()))
     }
+}
+
+/// A call that is not sent on.
+fn hangup() -> Onward {
+    Onward { twiml: onward::hangup(), action: Action::Hangup, left_out: String::new() }
 }

@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use crate::domain::connector::routing::TaskHold;
 use crate::domain::handoff_id::HandoffId;
 use crate::domain::principal::Scope;
+use crate::domain::timeline::What;
 use crate::service::calls::Asked;
 use crate::service::calls::Calls;
 use crate::service::calls::STORE_PATIENCE;
@@ -38,7 +39,11 @@ impl Calls {
             let held_until = now.plus(Duration::from_secs(seconds.into()));
             let lives_until = handoff.as_ref().map_or(held_until, |handoff| handoff.expires_at);
             let keep_until = held_until.max(lives_until);
-            self.change(asked, &call, |call| call.ended(now, keep_until)).await?;
+            let what = What::CallStatus { status: asked.webhook.status().to_owned() };
+            let notes = self.noted(asked, &call, &what, "ended");
+            self.change(asked, &call, &notes, |call| call.ended(now, keep_until)).await?;
+            let connector = Some(asked.connector.id.clone());
+            self.parts.timelines.settle(&asked.connector.account, &call, connector);
             // After that: whoever writes looks for the end once it has written.
             let own = handoff.map_or(call.clone(), |handoff| handoff.heading.id.clone());
             let ask = Ask { by: By::Id(own), ..ask(asked, &call) };
@@ -109,7 +114,8 @@ impl Calls {
                 let known = self.parts.calls.get(&names::call(connector_id, &call)).await;
                 admit(asked, &known.map(Found::live))?;
                 let leg = asked.webhook.leg();
-                self.change(asked, &call, |call| call.failed(leg)).await
+                let notes = self.noted(asked, &call, &What::AgentFailed { leg }, "failed");
+                self.change(asked, &call, &notes, |call| call.failed(leg)).await
             }
         }
     }

@@ -34,6 +34,7 @@ use crate::domain::handoff_id::HandoffId;
 use crate::domain::principal::Credential;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
+use crate::domain::timeline::What;
 use crate::service::error::CallError;
 use crate::service::error::Missing;
 use crate::service::error::ServiceError;
@@ -41,9 +42,14 @@ use crate::service::handoffs::Ask;
 use crate::service::handoffs::By;
 use crate::service::handoffs::Handoffs;
 use crate::service::handoffs::Patience;
+use crate::service::handoffs::Tells;
 use crate::service::require;
+use crate::service::timelines::Telling;
+use crate::service::timelines::Timelines;
 use crate::store::call::StoredAnswer;
 use crate::store::call::StoredCall;
+use crate::store::journal::Note;
+use crate::store::journals::Name;
 use crate::store::kv::Change;
 use crate::store::kv::Expect;
 use crate::store::kv::StoreError;
@@ -85,6 +91,8 @@ pub struct Parts {
     pub public_url: String,
     /// What time it is.
     pub clock: Clock,
+    /// What happens to their handoffs.
+    pub timelines: Arc<Timelines>,
     /// What became of calls.
     pub outcomes: Family<CallOutcome, Counter>,
 }
@@ -133,7 +141,8 @@ impl Calls {
     ) -> Result<Result<Arc<Handoff>, Missing>, ServiceError> {
         let ask = ask(asked, call);
         let nobody_waits = || Ok(None::<()>);
-        let reading = self.parts.handoffs.read(asked.who, &ask, Patience::default(), nobody_waits);
+        let peek = Patience { tells: Tells::Nothing, ..Patience::default() };
+        let reading = self.parts.handoffs.read(asked.who, &ask, peek, nobody_waits);
         match timeout(STORE_PATIENCE, reading).await {
             Ok(Ok(read)) => Ok(Ok(read.handoff)),
             Ok(Err(ServiceError::NoHandoff(miss))) => Ok(Err(miss.why)),
@@ -147,18 +156,29 @@ impl Calls {
         key: Vec<u8>,
         call: Call,
         expect: Expect,
+        notes: Vec<Note>,
     ) -> Result<Written<StoredCall>, StoreError> {
         let until = self.parts.clock.now().plus(CALL_LIFE);
         let until = until.max(Timestamp::from_micros(call.keep_until));
         let call = StoredCall::new(call, until);
-        self.parts.calls.put(key, call, expect, Change::Content).await
+        self.parts.calls.put_noting(key, call, (expect, Change::Content), notes).await
     }
 
-    /// Changes what is known of a call, where `change` has something to change.
+    /// What is noted of a call: once, however often it is told.
+    fn noted(&self, asked: &Asked<'_>, call: &HandoffId, what: &What, of: &str) -> Vec<Note> {
+        let leg = asked.webhook.leg().to_string();
+        let name = [of, asked.connector.id.as_str(), &leg];
+        let at = self.parts.clock.now();
+        let telling = Telling { what, at, name: Name::First(&name) };
+        self.parts.timelines.of_call(asked.connector, call, telling)
+    }
+
+    /// Changes what is known of a call, where `change` has something to change, and notes it.
     async fn change(
         &self,
         asked: &Asked<'_>,
         call: &HandoffId,
+        notes: &[Note],
         change: impl Fn(&Call) -> Option<Call>,
     ) -> Result<(), ServiceError> {
         let key = names::call(&asked.connector.id, call);
@@ -168,7 +188,9 @@ impl Calls {
             let before = there.as_ref().map_or_else(new, |there| there.record.clone());
             let Some(changed) = change(&before) else { return Ok(()) };
             let expect = there.map_or(Expect::Absent, |there| Expect::Revision(there.revision()));
-            if let Written::Done(_) = self.keep(key.clone(), changed, expect).await? {
+            if let Written::Done(_) =
+                self.keep(key.clone(), changed, expect, notes.to_vec()).await?
+            {
                 return Ok(());
             }
             there = self.parts.calls.load(&key).await?.live();
@@ -262,6 +284,7 @@ fn signer<'r>(asked: &Asked<'r>) -> &'r str {
         Credential::TwilioSignature
         | Credential::Key
         | Credential::ConnectorToken(_)
-        | Credential::CallToken => "",
+        | Credential::CallToken
+        | Credential::FlexUser(_) => "",
     }
 }

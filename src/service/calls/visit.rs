@@ -7,6 +7,8 @@ use crate::auth::call_token;
 use crate::domain::call::Call;
 use crate::domain::handoff_id::HandoffId;
 use crate::domain::principal::Scope;
+use crate::domain::timeline::Action;
+use crate::domain::timeline::What;
 use crate::service::calls::Asked;
 use crate::service::calls::Calls;
 use crate::service::calls::STORE_PATIENCE;
@@ -19,6 +21,9 @@ use crate::service::error::ServiceError;
 use crate::service::handoffs::Ask;
 use crate::service::handoffs::By;
 use crate::service::require;
+use crate::service::timelines::Telling;
+use crate::store::journal::Note;
+use crate::store::journals::Name;
 use crate::store::kv::Expect;
 use crate::store::l1::Found;
 use crate::store::names;
@@ -74,7 +79,8 @@ impl Calls {
             };
             let expect = there.map_or(Expect::Absent, |there| Expect::Revision(there.revision()));
             let kept = before.sent(asked.fingerprint, &answer, now);
-            match patient(self.keep(key.clone(), kept, expect)).await {
+            let notes = self.sent(asked, &kept);
+            match patient(self.keep(key.clone(), kept, expect, notes)).await {
                 Ok(Written::Done(_)) => {
                     self.count("to_agent");
                     return Ok(answer);
@@ -93,6 +99,14 @@ impl Calls {
         goes_on_without(asked, &ServiceError::Contended);
         self.count("to_agent");
         Ok(last)
+    }
+
+    /// What is noted of a visit.
+    fn sent(&self, asked: &Asked<'_>, call: &Call) -> Vec<Note> {
+        let connector_id = asked.connector.id.clone();
+        let what = What::Routed { leg: call.legs, action: Action::ToAgent, connector_id };
+        let telling = Telling { what: &what, at: self.parts.clock.now(), name: Name::None };
+        self.parts.timelines.of_call(asked.connector, &call.id, telling)
     }
 
     /// The answer to the next leg of a call.

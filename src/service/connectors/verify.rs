@@ -35,6 +35,8 @@ pub struct Report {
     pub voice_url: String,
     /// What to paste: where a number tells what becomes of its calls; with a flow, `?flow=FW…` behind it.
     pub status_url: String,
+    /// What to paste: where a `TaskRouter` workspace tells what becomes of its tasks.
+    pub taskrouter_url: String,
     /// What to paste: where Studio asks for a handoff.
     pub studio_url: String,
 }
@@ -89,7 +91,8 @@ impl Connectors {
         let studio_url = format!("{base}/twilio/studio/handoff/{id}");
         let voice_url = format!("{base}/twilio/voice/{id}");
         let status_url = format!("{base}/twilio/status/{id}");
-        Ok(Report { points, voice_url, status_url, studio_url })
+        let taskrouter_url = format!("{base}/twilio/taskrouter/{id}");
+        Ok(Report { points, voice_url, status_url, taskrouter_url, studio_url })
     }
 
     fn token(&self, connector: &Connector) -> Point {

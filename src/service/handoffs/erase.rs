@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::domain::account::AccountId;
 use crate::domain::account::ProjectId;
+use crate::domain::handoff::Handoff;
 use crate::domain::handoff_id::HandoffId;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Projects;
@@ -19,6 +20,7 @@ use crate::service::handoffs::Handoffs;
 use crate::service::handoffs::Precondition;
 use crate::service::handoffs::RACES;
 use crate::service::require;
+use crate::service::timelines::Timelines;
 use crate::store::kv::Expect;
 use crate::store::kv::Outcome;
 use crate::store::kv::StoreError;
@@ -71,7 +73,7 @@ impl Handoffs {
         for _ in 0..RACES {
             precondition.check(Some(there.revision))?;
             let id = &there.heading.id;
-            if let Outcome::Done(_) = self.erase_one(&account, id, there.revision).await? {
+            if let Outcome::Done(_) = self.erase_one(who, &account, (id, there.revision)).await? {
                 return Ok(());
             }
             if turn.is_none() {
@@ -135,7 +137,7 @@ impl Handoffs {
                     if Instant::now() >= until {
                         return Ok(erased);
                     }
-                    let rewritten = self.erase_batch(account, batch, &mut erased).await?;
+                    let rewritten = self.erase_batch(who, account, batch, &mut erased).await?;
                     moved = moved || rewritten;
                 }
                 match next {
@@ -186,15 +188,17 @@ impl Handoffs {
     /// Erases some together; whether any was written anew meanwhile, and so is still there.
     async fn erase_batch(
         self: &Arc<Self>,
+        who: &Principal,
         account: &AccountId,
         batch: &[(HandoffId, u64)],
         erased: &mut Erased,
     ) -> Result<bool, ServiceError> {
         let mut under_way = JoinSet::new();
         for (id, revision) in batch {
-            let (handoffs, account) = (Arc::clone(self), account.clone());
+            let (handoffs, who, account) = (Arc::clone(self), who.clone(), account.clone());
             let (id, revision) = (id.clone(), *revision);
-            under_way.spawn(async move { handoffs.erase_one(&account, &id, revision).await });
+            under_way
+                .spawn(async move { handoffs.erase_one(&who, &account, (&id, revision)).await });
         }
         let mut rewritten = false;
         while let Some(outcome) = under_way.join_next().await {
@@ -229,14 +233,19 @@ impl Handoffs {
     /// Erases a handoff and then its aliases and what tells of it, also when the caller goes away between the two.
     async fn erase_one(
         self: &Arc<Self>,
+        who: &Principal,
         account: &AccountId,
-        id: &HandoffId,
-        revision: u64,
+        (id, revision): (&HandoffId, u64),
     ) -> Result<Outcome, ServiceError> {
         let (handoffs, account, id) = (Arc::clone(self), account.clone(), id.clone());
+        let by = Timelines::by(who);
         let erasing = tokio::spawn(async move {
             let key = names::handoff(&account, &id);
-            let outcome = handoffs.records.delete(key, Expect::Revision(revision)).await?;
+            let there = handoffs.records.glance(&key).await?.live();
+            let note = |there: Arc<Handoff>| handoffs.timelines.of_erased(&there.heading, by);
+            let notes = there.map(note).unwrap_or_default();
+            let expect = Expect::Revision(revision);
+            let outcome = handoffs.records.delete_noting(key, expect, notes).await?;
             if let Outcome::Done(_) = outcome {
                 handoffs.recent.forget(&account, &id);
                 handoffs.remove_aliases(&account, &id).await?;

@@ -5,6 +5,7 @@ mod erase;
 mod list;
 mod of_call;
 mod read;
+pub mod story;
 mod write;
 
 use std::hash::BuildHasher;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 use tokio::sync::MutexGuard;
+use tokio::sync::mpsc::Sender;
 
 use crate::auth::rates::Rates;
 use crate::auth::rates::TooFast;
@@ -27,12 +29,14 @@ use crate::domain::principal::Credential;
 use crate::domain::principal::Principal;
 use crate::service::error::ServiceError;
 use crate::service::recent::Recent;
+use crate::service::timelines::Timelines;
 use crate::store::call::StoredAnswer;
 use crate::store::call::StoredCall;
 use crate::store::connector::StoredConnector;
 use crate::store::names;
 use crate::store::record::StoredAliases;
 use crate::store::records::Records;
+use crate::telemetry::metrics::Leads;
 
 pub use crate::service::handoffs::erase::Erased;
 pub use crate::service::handoffs::erase::Whole;
@@ -41,6 +45,7 @@ pub use crate::service::handoffs::list::Page;
 pub use crate::service::handoffs::read::MatchedBy;
 pub use crate::service::handoffs::read::Patience;
 pub use crate::service::handoffs::read::Read;
+pub use crate::service::handoffs::read::Tells;
 pub use crate::service::handoffs::write::Patch;
 pub use crate::service::handoffs::write::Precondition;
 pub use crate::service::handoffs::write::SharedId;
@@ -64,6 +69,9 @@ pub struct Handoffs {
     answers: Arc<Records<StoredAnswer>>,
     rates: Arc<Rates>,
     recent: Recent,
+    timelines: Arc<Timelines>,
+    lead: Leads,
+    changes: Option<Sender<Changed>>,
     clock: Clock,
     limits: Limits,
     // By account: held while aliases are given, so that no two handoffs are given the same.
@@ -87,6 +95,21 @@ pub struct Kept {
     pub calls: Arc<Records<StoredCall>>,
     /// What webhooks were told of them.
     pub answers: Arc<Records<StoredAnswer>>,
+    /// What happens to them.
+    pub timelines: Arc<Timelines>,
+    /// Where it counts whether context came in time.
+    pub lead: Leads,
+    /// Who is told what was written, for tasks that were made before.
+    pub changes: Option<Sender<Changed>>,
+}
+
+/// A handoff that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// Whose.
+    pub account: AccountId,
+    /// Which.
+    pub id: HandoffId,
 }
 
 /// What a handoff may be.
@@ -123,7 +146,7 @@ pub enum By {
 impl Handoffs {
     /// Use cases over `kept`.
     pub fn new(kept: Kept, rates: Arc<Rates>, clock: Clock, limits: Limits) -> Self {
-        let Kept { records, aliases, connectors, calls, answers } = kept;
+        let Kept { records, aliases, connectors, calls, answers, timelines, lead, changes } = kept;
         let alias_locks = (0..=u8::MAX).map(|_| Arc::default()).collect();
         let turns = (0..TURNS).map(|_| Mutex::default()).collect();
         let (recent, hasher) = (Recent::default(), RandomState::new());
@@ -135,6 +158,9 @@ impl Handoffs {
             answers,
             rates,
             recent,
+            timelines,
+            lead,
+            changes,
             clock,
             limits,
             alias_locks,
@@ -181,7 +207,8 @@ fn may_guess(who: &Principal, by: &By) -> bool {
             Credential::LinkedSignature { .. }
             | Credential::Key
             | Credential::ConnectorToken(_)
-            | Credential::CallToken,
+            | Credential::CallToken
+            | Credential::FlexUser(_),
             _,
         ) => true,
     }

@@ -12,6 +12,7 @@ use crate::domain::handoff::Heading;
 use crate::domain::principal::Acting;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
+use crate::domain::timeline::What;
 use crate::service::error::ServiceError;
 use crate::service::error::TokenLimit;
 use crate::service::handoffs::Ask;
@@ -21,6 +22,9 @@ use crate::service::handoffs::RACES;
 use crate::service::handoffs::Stored;
 use crate::service::handoffs::read::within;
 use crate::service::require;
+use crate::service::timelines::Telling;
+use crate::store::journal::Note;
+use crate::store::journals::Name;
 use crate::store::kv::Change;
 use crate::store::kv::Expect;
 use crate::store::kv::StoreError;
@@ -62,6 +66,16 @@ impl Handoffs {
         .map(drop)
     }
 
+    /// What is noted of what was marked: that it is held.
+    fn of_mark(&self, there: &Handoff, marked: &Handoff) -> Vec<Note> {
+        if there.heading.held_seconds == marked.heading.held_seconds {
+            return Vec::new();
+        }
+        let what = What::Held { until: marked.expires_at };
+        let telling = Telling { what: &what, at: self.clock.now(), name: Name::Last(&["held"]) };
+        self.timelines.of_handoff(&marked.heading, marked.expires_at, telling)
+    }
+
     /// Changes what a handoff carries beside its content, and when it ends, where `change` has something
     /// to change; answers it as it is then.
     async fn mark(
@@ -84,8 +98,13 @@ impl Handoffs {
             let Some((heading, until)) = change(&there) else { return Ok(None) };
             let data = std::str::from_utf8(there.data()).map_err(StoreError::failed)?;
             let marked = Handoff::new(heading, data, 0, until);
+            let notes = self.of_mark(&there, &marked);
             let expect = Expect::Revision(there.revision);
-            match self.records.put(key.clone(), marked, expect, Change::Lifetime).await? {
+            match self
+                .records
+                .put_noting(key.clone(), marked, (expect, Change::Lifetime), notes)
+                .await?
+            {
                 Written::Done(marked) => return Ok(Some(marked)),
                 Written::Conflict => found = self.records.load(&key).await?.live(),
             }

@@ -1,6 +1,7 @@
 //! Finding a handoff, at once or when it comes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio::time::timeout_at;
@@ -54,6 +55,20 @@ pub struct Patience {
     pub until: Option<Instant>,
     /// The revision it waits for; any if it names none.
     pub min_revision: Option<u64>,
+    /// What of it is told in the handoff's timeline.
+    pub tells: Tells,
+}
+
+/// What of a look is told in the handoff's timeline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tells {
+    /// That it was read, or missed.
+    #[default]
+    All,
+    /// That it was read; where it is not there, somebody looks again.
+    Finds,
+    /// Nothing: nobody gets it.
+    Nothing,
 }
 
 impl Patience {
@@ -86,16 +101,44 @@ impl Handoffs {
     ) -> Result<Read, ServiceError> {
         let account = self.admit(who, Scope::HandoffRead, ask)?;
         let mut found = self.find(who, &account, ask).await;
+        let mut waited = None;
         if patience.until.is_some() && patience.wants_other_than(&found) {
             // Counted before the wait: thousands of guesses could wait at once.
             if let Err(ServiceError::NoHandoff(_)) = &found {
                 self.count_miss(who, &account, &ask.by)?;
             }
             if let Some(_permit) = enter()? {
+                let since = Instant::now();
                 found = self.wait(who, &account, ask, patience).await;
+                waited = Some(since.elapsed());
             }
         }
+        self.tell(who, (&account, ask), (&found, waited), patience.tells);
         self.conclude(who, &account, ask, found).await
+    }
+
+    /// Has it told that somebody read, or did not find.
+    fn tell(
+        &self,
+        who: &Principal,
+        (account, ask): (&AccountId, &Ask),
+        (found, waited): (&Result<Read, ServiceError>, Option<Duration>),
+        tells: Tells,
+    ) {
+        match found {
+            Ok(Read { handoff, .. }) if tells != Tells::Nothing => {
+                let (heading, expires_at) = (&handoff.heading, handoff.expires_at);
+                self.timelines.read(who, heading, expires_at);
+                if let Some(waited) = waited {
+                    self.timelines.waited(who, heading, expires_at, waited);
+                }
+            }
+            Err(ServiceError::NoHandoff(miss)) if tells == Tells::All => {
+                let (By::Id(id) | By::SharedId(id)) = &ask.by;
+                self.timelines.missed(who, account, id, (miss.why.as_str(), waited));
+            }
+            Ok(_) | Err(_) => {}
+        }
     }
 
     /// The account a request is about, if it may be asked of: before any look-up, for whoever has

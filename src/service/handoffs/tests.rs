@@ -3,16 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
 
 use super::*;
 use crate::domain::clock::Timestamp;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Projects;
+use crate::store::journals::Journals;
 use crate::store::memory::Memory;
 use crate::store::records::Store;
 use crate::store::seal::tests::ring;
 use crate::telemetry::metrics::LookUps;
+use crate::telemetry::metrics::Metrics;
 
 // More than two pages of names.
 const MANY: usize = 9000;
@@ -28,8 +31,11 @@ fn handoffs() -> (Arc<Handoffs>, Clock) {
     let rates = Arc::new(Rates::new(None, None, clock.clone()));
     let limits = Limits { default_ttl_seconds: 3600, max_data_bytes: 1 << 20 };
     let calls = Arc::new(Records::new(store.clone(), 0, LookUps::default()));
-    let answers = Arc::new(Records::new(store, 0, LookUps::default()));
-    let kept = Kept { records, aliases, connectors, calls, answers };
+    let answers = Arc::new(Records::new(store.clone(), 0, LookUps::default()));
+    let timelines = Timelines::new(Journals::new(store), true, clock.clone(), Counter::default());
+    let (timelines, changes) = (Arc::new(timelines), None);
+    let lead = Metrics::new(Counter::default()).lead;
+    let kept = Kept { records, aliases, connectors, calls, answers, timelines, lead, changes };
     (Arc::new(Handoffs::new(kept, rates, clock.clone(), limits)), clock)
 }
 

@@ -16,15 +16,21 @@ use crate::domain::principal::OutOfReach;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Projects;
 use crate::domain::principal::Scope;
+use crate::domain::timeline::What;
 use crate::service::error::ServiceError;
 use crate::service::error::TokenLimit;
 use crate::service::handoffs::Ask;
 use crate::service::handoffs::By;
+use crate::service::handoffs::Changed;
 use crate::service::handoffs::Handoffs;
 use crate::service::handoffs::RACES;
 use crate::service::handoffs::read::may_ask;
 use crate::service::handoffs::read::within;
 use crate::service::require;
+use crate::service::timelines::Telling;
+use crate::service::timelines::Timelines;
+use crate::store::journal::Note;
+use crate::store::journals::Name;
 use crate::store::kv::Change;
 use crate::store::kv::Expect;
 use crate::store::names;
@@ -180,7 +186,7 @@ impl Handoffs {
             heading.shared_id = write.shared_id.over(there);
             heading.held_seconds = there.and_then(|there| there.heading.held_seconds);
             let over = Over { there, has_turn: turn.is_some() };
-            match self.put_over(over, &key, &heading, &write.data).await? {
+            match self.put_over(who, over, (&key, &heading, &write.data)).await? {
                 Some(stored) => return Ok(stored),
                 None if turn.is_none() => {
                     turn = Some(self.turn(&heading.account, &heading.id).await);
@@ -251,7 +257,7 @@ impl Handoffs {
                 written_through(who, &patch.ask, Some(&there));
             let key = names::handoff(&account, &heading.id);
             let over = Over { there: Some(&there), has_turn: turn.is_some() };
-            if let Some(stored) = self.put_over(over, &key, &heading, &data).await? {
+            if let Some(stored) = self.put_over(who, over, (&key, &heading, &data)).await? {
                 return Ok(stored);
             }
             if turn.is_none() {
@@ -287,10 +293,9 @@ impl Handoffs {
     /// needed: what keeps the revision is not told from what was read by anything else.
     async fn put_over(
         &self,
+        who: &Principal,
         Over { there, has_turn }: Over<'_>,
-        key: &[u8],
-        heading: &Heading,
-        data: &str,
+        (key, heading, data): (&[u8], &Heading, &str),
     ) -> Result<Option<Stored>, ServiceError> {
         let changed = !there.is_some_and(|there| there.holds(heading, data));
         let (expect, change) = match there.map(|there| there.revision) {
@@ -303,16 +308,53 @@ impl Handoffs {
         }
         let now = self.clock.now();
         let life = heading.ttl_seconds.max(heading.held_seconds.unwrap_or_default());
-        let life = Duration::from_secs(life.into());
-        let handoff = Handoff::new(heading.clone(), data, 0, now.plus(life));
-        match self.records.put(key.to_vec(), handoff, expect, change).await? {
+        let expires_at = now.plus(Duration::from_secs(life.into()));
+        let handoff = Handoff::new(heading.clone(), data, 0, expires_at);
+        let notes = self.of_write(who, &handoff, there.is_none(), changed);
+        match self.records.put_noting(key.to_vec(), handoff, (expect, change), notes).await? {
             Written::Done(handoff) => {
                 if changed {
                     self.recent.note(heading, now);
+                    self.tell_of_change(heading);
                 }
                 Ok(Some(Stored { handoff, created: there.is_none(), changed }))
             }
             Written::Conflict => Ok(None),
+        }
+    }
+}
+
+/// What is noted of a write.
+impl Handoffs {
+    fn of_write(
+        &self,
+        who: &Principal,
+        handoff: &Handoff,
+        created: bool,
+        changed: bool,
+    ) -> Vec<Note> {
+        let (by, expires_at) = (Timelines::by(who), handoff.expires_at);
+        let renewed = ["renewed".to_owned(), by.by.clone()];
+        let renewed = renewed.each_ref().map(String::as_str);
+        let size_bytes = u64::try_from(handoff.data().len()).unwrap_or(u64::MAX);
+        let (what, name) = if changed {
+            let what = What::Written { by, revision: 0, size_bytes, created, expires_at };
+            (what, Name::None)
+        } else {
+            (What::Renewed { by, expires_at }, Name::Last(&renewed))
+        };
+        let telling = Telling { what: &what, at: self.clock.now(), name };
+        self.timelines.of_handoff(&handoff.heading, expires_at, telling)
+    }
+
+    /// Tells whoever brings tasks up to date. Where too much is written at once for that, the tasks stay as
+    /// they are: a plugin reads the handoff itself.
+    fn tell_of_change(&self, heading: &Heading) {
+        let changed = || Changed { account: heading.account.clone(), id: heading.id.clone() };
+        if let Some(changes) = &self.changes
+            && changes.try_send(changed()).is_err()
+        {
+            tracing::warn!("more handoffs are written than tasks can be brought up to date with");
         }
     }
 }

@@ -34,6 +34,8 @@ use crate::store::embedded::table::MEMBERS;
 use crate::store::embedded::table::RECORDS;
 use crate::store::embedded::writer::Job;
 use crate::store::embedded::writer::Writer;
+use crate::store::journal::Journal;
+use crate::store::journal::Note;
 use crate::store::kv::Delete;
 use crate::store::kv::Kv;
 use crate::store::kv::Outcome;
@@ -106,10 +108,10 @@ impl Embedded {
         })
     }
 
-    async fn write(
+    async fn write<T>(
         &self,
-        job: impl FnOnce(oneshot::Sender<Result<Outcome, StoreError>>) -> Job,
-    ) -> Result<Outcome, StoreError> {
+        job: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job,
+    ) -> Result<T, StoreError> {
         let closed = || StoreError::Unavailable("closed".to_owned());
         let (answer, answered) = oneshot::channel();
         let queued = match self.queue.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
@@ -171,6 +173,20 @@ impl Kv for Embedded {
                 }
             }
             Ok(names)
+        })
+    }
+
+    fn note(&self, notes: Vec<Note>) -> Pending<'_, Vec<bool>> {
+        Box::pin(self.write(|answer| Job::Note(notes, answer)))
+    }
+
+    fn journal(&self, key: Vec<u8>) -> Pending<'_, Journal> {
+        let reading = self.get(key);
+        Box::pin(async move {
+            match reading.await? {
+                Some(Slot::Live { value, .. }) => Journal::decode(&value),
+                Some(Slot::Gone { .. }) | None => Ok(Journal::default()),
+            }
         })
     }
 

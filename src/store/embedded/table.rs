@@ -9,6 +9,8 @@ use redb::WriteTransaction;
 
 use crate::domain::clock::Timestamp;
 use crate::store::embedded::row::Row;
+use crate::store::journal::Journal;
+use crate::store::journal::Note;
 use crate::store::kv::Change;
 use crate::store::kv::Delete;
 use crate::store::kv::Gone;
@@ -73,6 +75,7 @@ impl<'t> Tables<'t> {
             value: put.value.clone(),
         };
         self.replace(&put.key, found.as_ref(), row)?;
+        self.note(&put.notes, revision, now)?;
         Ok(Outcome::Done(revision))
     }
 
@@ -90,7 +93,39 @@ impl<'t> Tables<'t> {
         let revision = next_revision(live, now);
         let forgotten_at = now.plus(TOMBSTONE_LIFE);
         self.replace(&delete.key, found.as_ref(), tombstone(Gone::Erased, revision, forgotten_at))?;
+        self.note(&delete.notes, revision, now)?;
         Ok(Outcome::Done(revision))
+    }
+
+    /// Writes entries of journals at `now`, with the revision of the record that they go with. A journal is
+    /// one row: it is short, and read whole.
+    pub(super) fn note(
+        &mut self,
+        notes: &[Note],
+        revision: u64,
+        now: Timestamp,
+    ) -> Result<Vec<bool>, TableError> {
+        let mut new = Vec::with_capacity(notes.len());
+        for note in notes {
+            let found = self.row(&note.journal)?;
+            let live = found.as_ref().filter(|row| row.gone.is_none() && row.expires_at > now);
+            let mut journal = match live {
+                Some(row) => Journal::decode(&row.value)?,
+                None => Journal::default(),
+            };
+            new.push(journal.note(note, revision));
+            let until = note.until.over(live.map(|row| row.expires_at));
+            let row = Row {
+                gone: None,
+                revision: next_revision(found.as_ref().map(|row| row.revision), now),
+                expires_at: until,
+                entry_at: until,
+                places: Vec::new(),
+                value: journal.encode()?.into(),
+            };
+            self.replace(&note.journal, found.as_ref(), row)?;
+        }
+        Ok(new)
     }
 
     /// Turns records whose time is over into tombstones and forgets old tombstones; answers how

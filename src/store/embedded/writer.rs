@@ -27,6 +27,7 @@ use crate::store::embedded::file;
 use crate::store::embedded::table;
 use crate::store::embedded::table::TableError;
 use crate::store::embedded::table::Tables;
+use crate::store::journal::Note;
 use crate::store::kv::Delete;
 use crate::store::kv::Outcome;
 use crate::store::kv::Put;
@@ -36,6 +37,13 @@ use crate::store::kv::StoreError;
 pub(super) enum Job {
     Put(Put, oneshot::Sender<Result<Outcome, StoreError>>),
     Delete(Delete, oneshot::Sender<Result<Outcome, StoreError>>),
+    Note(Vec<Note>, oneshot::Sender<Result<Vec<bool>, StoreError>>),
+}
+
+/// What became of a job.
+enum Done {
+    Written(Outcome),
+    Noted(Vec<bool>),
 }
 
 // More than this in one commit gains little and makes the first of them wait.
@@ -206,22 +214,38 @@ impl Job {
         &self,
         tables: &mut Tables<'_>,
         clock: &Clock,
-    ) -> Result<Result<Outcome, StoreError>, TableError> {
+    ) -> Result<Result<Done, StoreError>, TableError> {
+        let now = clock.now();
         let done = match self {
-            Self::Put(put, _) => tables.put(put, clock.now()),
-            Self::Delete(delete, _) => tables.delete(delete, clock.now()),
+            Self::Put(put, _) => tables.put(put, now).map(Done::Written),
+            Self::Delete(delete, _) => tables.delete(delete, now).map(Done::Written),
+            Self::Note(notes, _) => tables.note(notes, 0, now).map(Done::Noted),
         };
         match done {
-            Ok(outcome) => Ok(Ok(outcome)),
+            Ok(done) => Ok(Ok(done)),
             Err(TableError::Row(unreadable)) => Ok(Err(unreadable)),
             Err(failing @ TableError::File(_)) => Err(failing),
         }
     }
 
-    fn answer(self, outcome: Result<Outcome, StoreError>) {
-        let (Self::Put(_, to) | Self::Delete(_, to)) = self;
+    fn answer(self, done: Result<Done, StoreError>) {
         // A caller that has gone away needs no answer.
-        let _ = to.send(outcome);
+        match (self, done) {
+            (Self::Put(_, to) | Self::Delete(_, to), Ok(Done::Written(outcome))) => {
+                let _ = to.send(Ok(outcome));
+            }
+            (Self::Note(_, to), Ok(Done::Noted(new))) => {
+                let _ = to.send(Ok(new));
+            }
+            (Self::Put(_, to) | Self::Delete(_, to), Err(why)) => {
+                let _ = to.send(Err(why));
+            }
+            (Self::Note(_, to), Err(why)) => {
+                let _ = to.send(Err(why));
+            }
+            // A job is answered with what it did.
+            (_, Ok(_)) => {}
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::domain::clock::Clock;
 use crate::domain::clock::Timestamp;
+use crate::store::journal::Note;
 use crate::store::kv::Change;
 use crate::store::kv::Delete;
 use crate::store::kv::Expect;
@@ -128,16 +129,28 @@ impl<V: Record> Records<V> {
     pub async fn put(
         self: &Arc<Self>,
         key: Vec<u8>,
-        mut value: V,
+        value: V,
         expect: Expect,
         change: Change,
+    ) -> Result<Written<V>, StoreError> {
+        self.put_noting(key, value, (expect, change), Vec::new()).await
+    }
+
+    /// The same, with what is noted of it in its transaction.
+    pub async fn put_noting(
+        self: &Arc<Self>,
+        key: Vec<u8>,
+        mut value: V,
+        (expect, change): (Expect, Change),
+        notes: Vec<Note>,
     ) -> Result<Written<V>, StoreError> {
         let records = Arc::clone(self);
         let sealed = self.store.seal.seal(V::KIND, &key, &value.encode()?)?;
         let members = value.members();
         let expires_at = value.expires_at();
+        let value_of = sealed.into();
         let put =
-            Put { key: key.clone(), value: sealed.into(), expires_at, expect, change, members };
+            Put { key: key.clone(), value: value_of, expires_at, expect, change, members, notes };
         let write = tokio::spawn(async move {
             let writing = records.l1.writing(&key);
             let outcome = records.store.kv.put(put).await;
@@ -172,10 +185,21 @@ impl<V: Record> Records<V> {
         key: Vec<u8>,
         expect: Expect,
     ) -> Result<Outcome, StoreError> {
+        self.delete_noting(key, expect, Vec::new()).await
+    }
+
+    /// The same, with what is noted of it in its transaction.
+    pub async fn delete_noting(
+        self: &Arc<Self>,
+        key: Vec<u8>,
+        expect: Expect,
+        notes: Vec<Note>,
+    ) -> Result<Outcome, StoreError> {
         let records = Arc::clone(self);
         let write = tokio::spawn(async move {
             let writing = records.l1.writing(&key);
-            let outcome = records.store.kv.delete(Delete { key: key.clone(), expect }).await;
+            let delete = Delete { key: key.clone(), expect, notes };
+            let outcome = records.store.kv.delete(delete).await;
             writing.ended();
             records.l1.forget(&key).await;
             outcome
@@ -199,6 +223,7 @@ pub async fn check_ring(kv: &dyn Kv, seal: &Seal) -> Result<(), StoreError> {
         expect: Expect::Absent,
         change: Change::Content,
         members: Vec::new(),
+        notes: Vec::new(),
     };
     kv.put(put).await.map(|_| ())
 }

@@ -10,6 +10,7 @@
 
 pub mod fields;
 pub(super) mod shrink;
+pub mod task;
 
 use std::collections::BTreeMap;
 
@@ -120,13 +121,14 @@ pub(super) fn of_widget(
 }
 
 /// The attributes of `<Task>` as JSON, for the handoff whose `data` is given, if there is one: with the
-/// members of it that `exposed` names.
+/// members of it that `exposed` names; and the names of what was shortened or left out, separated by commas.
 pub fn of_task(
     about: &About<'_>,
     status: &str,
     data: Option<&str>,
     exposed: &settings::Flex,
-) -> String {
+    most: usize,
+) -> (String, String) {
     let json = data.unwrap_or("{}");
     let fields = Fields::of(json, TASK_SUMMARY);
     let mut flex = Flex::new(about, data.is_some(), status, &fields);
@@ -138,9 +140,9 @@ pub fn of_task(
     let insights = exposed.insights(json).into_iter();
     let insights = insights.map(|(name, text)| (name, one_line(&text, INSIGHT_CHARACTERS)));
     flex.conversations.insights = insights.collect();
-    let (json, _) = flex.within(TASK_CHARACTERS);
+    let (json, omitted) = flex.within(most);
     // XML cannot hold them, and JSON can say them.
-    json.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
+    (json.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff"), omitted)
 }
 
 /// As many members of an object as are rendered in `room` characters, and the names of the others.

@@ -8,8 +8,10 @@ use crate::domain::connector::address::WorkflowSid;
 use crate::domain::connector::destination::Destination;
 use crate::domain::connector::destination::Fallback;
 use crate::domain::handoff::Status;
+use crate::domain::timeline::Action;
 use crate::twilio::attributes;
 use crate::twilio::attributes::About;
+use crate::twilio::attributes::TASK_CHARACTERS;
 use crate::twilio::attributes::fields::Fields;
 use crate::twilio::attributes::fields::SUMMARY;
 use crate::twilio::routing::Visit;
@@ -44,11 +46,30 @@ pub struct Caller<'a> {
     pub account_sid: &'a str,
 }
 
+/// Where a call goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Onward {
+    /// The answer that sends it there.
+    pub twiml: String,
+    /// Where to.
+    pub action: Action,
+    /// What its task had no room for: names, separated by commas.
+    pub left_out: String,
+}
+
+impl Onward {
+    fn to(action: Action, twiml: String) -> Self {
+        Self { twiml, action, left_out: String::new() }
+    }
+}
+
 /// The `TwiML` for a call that needs a person, or needs none any more; `None` when the connector names
 /// nobody who would take it.
-pub fn onward(visit: &Visit<'_>, caller: Caller<'_>, known: Known<'_>) -> Option<String> {
+pub fn onward(visit: &Visit<'_>, caller: Caller<'_>, known: Known<'_>) -> Option<Onward> {
     let fields = match known {
-        Known::Handoff { status: Status::Contained, .. } => return Some(hangup()),
+        Known::Handoff { status: Status::Contained, .. } => {
+            return Some(Onward::to(Action::Hangup, hangup()));
+        }
         Known::Handoff { data, .. } => Fields::of(data, SUMMARY),
         Known::Nothing(_) => Fields::default(),
     };
@@ -57,14 +78,17 @@ pub fn onward(visit: &Visit<'_>, caller: Caller<'_>, known: Known<'_>) -> Option
             enqueue(visit, caller, known, (named, fields.priority))
         }
         Some(Destination::Number(number)) => {
-            Some(put_through(visit, "Dial", |dial| dial.text(number.as_str())))
+            let dial = put_through(visit, "Dial", |dial| dial.text(number.as_str()));
+            Some(Onward::to(Action::Dial, dial))
         }
         Some(Destination::Sip(uri)) => {
             let call = [("X-Call-Sid", visit.call.as_str())];
             let uri = sip::with_headers(uri.as_str(), call.into_iter());
             // Only a call that came by SIP can be referred; Twilio ends any other with an error.
-            let verb = if caller.is_by_sip { "Refer" } else { "Dial" };
-            Some(put_through(visit, verb, |dial| dial.child(Element::new("Sip").text(uri))))
+            let (verb, action) =
+                if caller.is_by_sip { ("Refer", Action::Refer) } else { ("Dial", Action::Dial) };
+            let sip = |dial: Element| dial.child(Element::new("Sip").text(uri));
+            Some(Onward::to(action, put_through(visit, verb, sip)))
         }
     }
 }
@@ -88,7 +112,7 @@ fn enqueue(
     caller: Caller<'_>,
     known: Known<'_>,
     (named, asked): (Option<&Destination>, u32),
-) -> Option<String> {
+) -> Option<Onward> {
     let settings = &visit.connector.settings;
     let (workflow, priority, timeout): (&WorkflowSid, _, _) = match named {
         Some(Destination::Workflow { sid, priority, timeout_seconds }) => {
@@ -107,17 +131,20 @@ fn enqueue(
         leg: visit.leg,
         from: caller.from,
     };
+    let (task, left_out) =
+        attributes::of_task(&about, status, data, &settings.flex, TASK_CHARACTERS);
     let asked = Some(asked).filter(|asked| *asked > 0);
     let task = Element::new("Task")
         .with_some("priority", priority.or(asked).map(|number| number.to_string()))
         .with_some("timeout", timeout.map(|seconds| seconds.to_string()))
-        .text(attributes::of_task(&about, status, data, &settings.flex));
+        .text(task);
     let enqueue = Element::new("Enqueue")
         .with("workflowSid", workflow.as_str())
         .with("action", visit.queue_url())
         .with("method", "POST")
         .with_some("waitUrl", settings.flex.wait_url.as_ref().map(WaitUrl::as_str));
-    Some(twiml::response([enqueue.child(task)]))
+    let twiml = twiml::response([enqueue.child(task)]);
+    Some(Onward { twiml, action: Action::Enqueue, left_out })
 }
 
 /// The `TwiML` for a call that nobody takes: what the connector says is left to do.
@@ -129,7 +156,7 @@ pub fn fallback(fallback: &Fallback, language: &str) -> String {
 
 /// The `TwiML` that goes back into the visit's flow, with what the flow's log should show. What is not
 /// there yet, the flow's own request waits for.
-pub fn to_flow(visit: &Visit<'_>, caller: Caller<'_>, known: Option<Known<'_>>) -> Option<String> {
+pub fn to_flow(visit: &Visit<'_>, caller: Caller<'_>, known: Option<Known<'_>>) -> Option<Onward> {
     let flow = visit.flow?;
     let fields = match known {
         Some(Known::Handoff { data, .. }) => Fields::of(data, SUMMARY),
@@ -150,7 +177,8 @@ pub fn to_flow(visit: &Visit<'_>, caller: Caller<'_>, known: Option<Known<'_>>) 
         encoded(&fields.destination),
         encoded(&fields.reason),
     );
-    Some(twiml::response([Element::new("Redirect").with("method", "POST").text(url)]))
+    let redirect = Element::new("Redirect").with("method", "POST").text(url);
+    Some(Onward::to(Action::Flow, twiml::response([redirect])))
 }
 
 /// A flow's own webhook, which drives it.

@@ -109,8 +109,17 @@ struct Answer<'a> {
     // And `flex` and `data`, which are appended as they are spelled: serde would read them once more.
 }
 
-/// The answer, as JSON of at most 64 000 bytes.
-pub fn answer(asked: &Asked<'_>, found: Found<'_>) -> String {
+/// An answer, and what it had no room for.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    /// JSON of at most 64 000 bytes.
+    pub answer: String,
+    /// Names, separated by commas.
+    pub left_out: String,
+}
+
+/// The answer for a flow.
+pub fn answer(asked: &Asked<'_>, found: Found<'_>) -> Packed {
     match found {
         Found::Handoff(handoff) => {
             let data = std::str::from_utf8(handoff.data()).unwrap_or("{}");
@@ -164,7 +173,7 @@ struct Known<'a> {
     error: &'a str,
 }
 
-fn written(asked: &Asked<'_>, known: Known<'_>, fields: &Fields, data: &str) -> String {
+fn written(asked: &Asked<'_>, known: Known<'_>, fields: &Fields, data: &str) -> Packed {
     let about = About {
         id: asked.id,
         connector_id: asked.connector_id,
@@ -196,14 +205,15 @@ fn written(asked: &Asked<'_>, known: Known<'_>, fields: &Fields, data: &str) -> 
     let head = json(&answer);
     let room = STUDIO_BYTES.saturating_sub(head.len() + flex.len() + FRAME);
     if data.len() <= room {
-        return joined(head, &flex, data);
+        return Packed { answer: joined(head, &flex, data), left_out: shortened };
     }
     // The names of what is left out take room themselves.
     let (data, left_out) = shrink::to_fit(data, room.saturating_sub(shrink::NAMES_BYTES));
     let omitted = [shortened.as_str()].into_iter().filter(|names| !names.is_empty());
     let omitted = omitted.chain(left_out.iter().map(String::as_str)).collect::<Vec<_>>().join(",");
     answer.flex_omitted = &omitted;
-    joined(json(&answer), &flex, &data)
+    let answer = joined(json(&answer), &flex, &data);
+    Packed { answer, left_out: omitted }
 }
 
 /// `head`, an object, with `flex` and `data` as its last members.

@@ -40,7 +40,7 @@ fn asked() -> Asked<'static> {
 }
 
 fn of(data: &str) -> Value {
-    checked(&answer(&asked(), Found::Handoff(&handoff(data, Status::Ready))))
+    checked(&answer(&asked(), Found::Handoff(&handoff(data, Status::Ready))).answer)
 }
 
 /// An answer that keeps its promises, whatever is in it.
@@ -103,7 +103,7 @@ fn status_chooses_the_action() {
     for (status, action) in
         [(Status::Ready, "enqueue"), (Status::Failed, "enqueue"), (Status::Contained, "hangup")]
     {
-        let answer = checked(&answer(&asked(), Found::Handoff(&handoff("{}", status))));
+        let answer = checked(&answer(&asked(), Found::Handoff(&handoff("{}", status))).answer);
         assert_eq!(answer["action"], action);
     }
 }
@@ -114,7 +114,7 @@ fn a_miss_is_complete_too() {
         [(Miss::Missing, "missing"), (Miss::Expired, "expired"), (Miss::Error, "error")]
     {
         let found = Found::Nothing { status, error: "HANDOFF_NOT_FOUND" };
-        let answer = checked(&answer(&asked(), found));
+        let answer = checked(&answer(&asked(), found).answer);
         assert_eq!((&answer["found"], &answer["status"]), (&false.into(), &word.into()));
         assert_eq!((&answer["action"], &answer["id"]), (&"fallback".into(), &SID.into()));
         assert_eq!(answer["flex"]["handoff_status"], word);
@@ -161,7 +161,7 @@ fn what_must_be_there_fits_at_its_longest() {
         leg: u32::MAX,
         ..asked()
     };
-    let answer = checked(&answer(&asked, Found::Handoff(&long)));
+    let answer = checked(&answer(&asked, Found::Handoff(&long)).answer);
     assert_eq!(answer["flex"]["baton"]["url"], url);
     assert_eq!(answer["flex"]["handoff_id"], id);
 }

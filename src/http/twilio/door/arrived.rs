@@ -32,6 +32,9 @@ use crate::twilio::signature::Payload;
 
 /// Largest body of a webhook. Twilio's own are a few kilobytes.
 const MAX_BODY_BYTES: usize = 64 * 1024;
+/// Largest batch of events: how large Event Streams makes one is not written down, and one that is refused is
+/// lost.
+const MAX_BATCH_BYTES: usize = 256 * 1024;
 
 /// What is asked of a request beside its signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,8 @@ pub(super) enum Route {
     /// A form or nothing, and an `AccountSid`. Names and values are signed with nothing between, so who
     /// has one signed request may cut it into others; the less a route takes, the fewer these are.
     Webhook,
+    /// The same, or events in JSON, which say themselves whose they are.
+    Events,
     /// Whatever a widget sends.
     Studio,
 }
@@ -62,8 +67,10 @@ impl Arrived {
         edge: &Edge,
         state: &RequestState,
         request: &mut ServiceRequest,
+        route: Route,
     ) -> Result<Self, ApiError> {
-        let body = read(edge, state, request).await?;
+        let most = if route == Route::Events { MAX_BATCH_BYTES } else { MAX_BODY_BYTES };
+        let body = read(edge, state, request, most).await?;
         let query = request.query_string().as_bytes();
         let is_form = declares_form(request.headers());
         let parameters =
@@ -83,7 +90,8 @@ impl Arrived {
             let pairs = query.clone().and(form.clone());
             return Ok(Self { body, is_form, form, query, pairs, connector });
         }
-        let pairs = query.clone().and(Pairs::of_json(&body));
+        let of_body = if route == Route::Events { Pairs::default() } else { Pairs::of_json(&body) };
+        let pairs = query.clone().and(of_body);
         if pairs.len() > MAX_PARAMETERS {
             return Err(too_many());
         }
@@ -125,6 +133,9 @@ impl Arrived {
     pub(super) fn hand_on(self, state: &RequestState) {
         // Set once: a request is let in once.
         let _ = state.parameters.set(self.pairs);
+        if !self.is_form && !self.body.is_empty() {
+            let _ = state.streamed.set(self.body);
+        }
         let _ = state.apart.set((self.query, self.form));
         if let Some(connector) = self.connector {
             let _ = state.connector.set(connector);
@@ -151,7 +162,7 @@ impl Arrived {
             target: request.uri().path_and_query().map_or("/", |target| target.as_str()),
             payload,
             pairs: &self.pairs,
-            is_webhook: route == Route::Webhook,
+            is_webhook: route == Route::Webhook || (route == Route::Events && self.is_form),
             connector: self.connector.as_deref(),
         }
     }
@@ -162,15 +173,16 @@ async fn read(
     edge: &Edge,
     state: &RequestState,
     request: &mut ServiceRequest,
+    most: usize,
 ) -> Result<Bytes, ApiError> {
     let (head, payload) = request.parts_mut();
     let reading = Reading::of(head, payload);
     if reading.is_of_nothing() {
-        return reading.whole(MAX_BODY_BYTES, &edge.limits, state).await;
+        return reading.whole(most, &edge.limits, state).await;
     }
     let unproven = edge.load.unproven.enter().ok_or_else(edge::overloaded)?;
     state.permit.take();
-    let body = reading.whole(MAX_BODY_BYTES, &edge.limits, state).await?;
+    let body = reading.whole(most, &edge.limits, state).await?;
     drop(unproven);
     state.permit.replace(Some(edge.load.in_flight.enter().ok_or_else(edge::overloaded)?));
     Ok(body)

@@ -50,21 +50,39 @@ pub(in crate::http) async fn webhook(
     state: &RequestState,
     request: &mut ServiceRequest,
 ) -> Result<Arc<Principal>, ApiError> {
+    signed(edge, state, request, Route::Webhook).await
+}
+
+/// The same, where events may come as JSON too.
+pub(in crate::http) async fn events(
+    edge: &Edge,
+    state: &RequestState,
+    request: &mut ServiceRequest,
+) -> Result<Arc<Principal>, ApiError> {
+    signed(edge, state, request, Route::Events).await
+}
+
+async fn signed(
+    edge: &Edge,
+    state: &RequestState,
+    request: &mut ServiceRequest,
+    route: Route,
+) -> Result<Arc<Principal>, ApiError> {
     let is_linked = connector_of(request).is_some();
     if let Some(reason) = unusable(edge, shown(request.headers()), is_linked) {
         count(edge, "refused");
         mention(edge, state, reason);
         return Err(refused());
     }
-    let arrived = Arrived::read(edge, state, request).await?;
-    match arrived.admit(edge, request, Route::Webhook) {
+    let arrived = Arrived::read(edge, state, request, route).await?;
+    match arrived.admit(edge, request, route) {
         Ok(admitted) => {
             // Set once: a request is let in once.
             let _ = state.fingerprint.set(arrived.fingerprint(request));
             Ok(let_in(edge, state, admitted, arrived))
         }
         Err(why) => {
-            explain(edge, state, request, &arrived, (Route::Webhook, why));
+            explain(edge, state, request, &arrived, (route, why));
             Err(refused())
         }
     }
@@ -84,14 +102,15 @@ pub(in crate::http) async fn studio(
     let verifies = is_linked || edge.twilio.verifies();
     let is_signed = shown != Shown::None && verifies;
     if unusable(edge, shown, is_linked).is_none() {
-        let signed = Arrived::read(edge, state, request).await?;
+        let signed = Arrived::read(edge, state, request, Route::Studio).await?;
         match signed.admit(edge, request, Route::Studio) {
             Ok(admitted) => return Ok(let_in(edge, state, admitted, signed)),
             Err(why) => why_not = Some(why),
         }
         arrived = Some(signed);
     }
-    let principal = gate::by_key(true, &edge.doors, request).await.map_err(|refused| {
+    let takes = gate::Takes { basic: true, flex: false };
+    let principal = gate::by_key(takes, &edge.doors, request).await.map_err(|refused| {
         if refused.code.status() == StatusCode::UNAUTHORIZED && is_signed {
             if let Some((signed, why)) = arrived.as_ref().zip(why_not) {
                 explain(edge, state, request, signed, (Route::Studio, why));
@@ -109,7 +128,7 @@ pub(in crate::http) async fn studio(
     })?;
     let arrived = match arrived {
         Some(arrived) => arrived,
-        None => Arrived::read(edge, state, request).await?,
+        None => Arrived::read(edge, state, request, Route::Studio).await?,
     };
     arrived.hand_on(state);
     Ok(principal)

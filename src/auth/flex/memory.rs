@@ -1,0 +1,128 @@
+//! [`Memory`]: what Twilio said of tokens, by their hashes.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use moka::future::Cache;
+use moka::policy::EvictionPolicy;
+use tokio::sync::MutexGuard;
+
+use crate::domain::account_sid::AccountSid;
+use crate::domain::clock::Timestamp;
+use crate::domain::principal::Principal;
+use crate::twilio::iam::TokenOwner;
+
+// Agents at work at once, with room for the tokens that theirs replaced.
+const TOKENS: u64 = 10_000;
+// Longer than any verdict holds; a floor's worth of tokens is forgotten overnight.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// The hash of a token and its account.
+pub(super) type Key = [u8; 32];
+
+/// What was said of tokens. Those that were asked for longest ago go first.
+#[derive(Debug)]
+pub(super) struct Memory(Cache<Key, Arc<Known>>);
+
+/// What is known of a token.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    // std's Mutex: nothing awaits while it is held.
+    state: Mutex<State>,
+    asking: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    verdict: Option<Verdict>,
+    opened: Option<Opened>,
+}
+
+/// What Twilio said.
+#[derive(Clone, Debug)]
+pub(super) enum Verdict {
+    /// Whose it is.
+    Good {
+        owner: Arc<TokenOwner>,
+        confirmed_at: Timestamp,
+        /// From when on it is asked again.
+        ask_at: Timestamp,
+    },
+    /// That it is nobody's.
+    Refused { until: Timestamp },
+    /// Nothing.
+    Unreached { why: String, until: Timestamp },
+}
+
+/// As who the owner of a token came in, and the revisions of the connectors that let them.
+#[derive(Clone, Debug)]
+pub(super) struct Opened {
+    pub(super) owner: Arc<TokenOwner>,
+    pub(super) principal: Arc<Principal>,
+    pub(super) seen: Arc<[(Vec<u8>, u64)]>,
+}
+
+/// What a token is known by.
+pub(super) fn key(account: &AccountSid, token: &str) -> Key {
+    let mut context = digest::Context::new(&digest::SHA256);
+    // An account's SID is of one length.
+    context.update(account.as_str().as_bytes());
+    context.update(token.as_bytes());
+    let hash = context.finish();
+    hash.as_ref().first_chunk().copied().unwrap_or_default()
+}
+
+impl Memory {
+    pub(super) fn new() -> Self {
+        let builder = Cache::builder().max_capacity(TOKENS).time_to_idle(IDLE);
+        Self(builder.eviction_policy(EvictionPolicy::lru()).build())
+    }
+
+    pub(super) async fn find(&self, key: &Key) -> Option<Arc<Known>> {
+        self.0.get(key).await
+    }
+
+    pub(super) async fn make(&self, key: Key) -> Arc<Known> {
+        self.0.get_with(key, async { Arc::default() }).await
+    }
+}
+
+impl Known {
+    pub(super) fn verdict(&self) -> Option<Verdict> {
+        self.state().verdict.clone()
+    }
+
+    pub(super) fn opened(&self) -> Option<Opened> {
+        self.state().opened.clone()
+    }
+
+    pub(super) fn decide(&self, verdict: Verdict) {
+        self.state().verdict = Some(verdict);
+    }
+
+    pub(super) fn open(&self, opened: Opened) {
+        self.state().opened = Some(opened);
+    }
+
+    /// One's turn to ask.
+    pub(super) async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.asking.lock().await
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Verdict {
+    /// Whether it holds without asking.
+    pub(super) fn is_fresh(&self, now: Timestamp) -> bool {
+        let (Self::Good { ask_at: until, .. }
+        | Self::Refused { until }
+        | Self::Unreached { until, .. }) = self;
+        *until > now
+    }
+}

@@ -1,0 +1,331 @@
+//! [`FlexDoor`]: Flex users, by the token of their session. It is encrypted, so Twilio is asked whose it
+//! is; the answer is remembered by the token's hash.
+//!
+//! The caller says of which Twilio account the token is, and that account must be linked to a connector:
+//! its link's credentials ask, and its connectors' projects are what is open. Whether they still are is
+//! looked up on each request, so an unlinked account is out at once.
+
+mod memory;
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::Semaphore;
+
+use crate::auth::flex::memory::Known;
+use crate::auth::flex::memory::Memory;
+use crate::auth::flex::memory::Opened;
+use crate::auth::flex::memory::Verdict;
+use crate::domain::account_sid::AccountSid;
+use crate::domain::clock::Clock;
+use crate::domain::connector::ConnectorId;
+use crate::domain::flex_user::FlexUser;
+use crate::domain::flex_user::Line;
+use crate::domain::principal::Credential;
+use crate::domain::principal::Principal;
+use crate::domain::principal::Projects;
+use crate::domain::principal::Reach;
+use crate::domain::principal::ReadDefaults;
+use crate::domain::principal::Scope;
+use crate::domain::timeline::Worker;
+use crate::store::connector::StoredConnector;
+use crate::store::kv::StoreError;
+use crate::store::names;
+use crate::store::record::Record;
+use crate::store::records::Records;
+use crate::twilio::iam::Iam;
+use crate::twilio::iam::IamError;
+use crate::twilio::iam::TokenOwner;
+
+/// How long an answer of Twilio's is believed without asking again.
+pub const FRESH: Duration = Duration::from_secs(60);
+/// How long it is believed while Twilio cannot be asked.
+pub const STALE: Duration = Duration::from_secs(600);
+/// How long a refusal is believed.
+pub const REFUSED: Duration = Duration::from_secs(5);
+// How long it is believed that Twilio cannot be asked: those who came while it was asked in vain do not
+// ask one after the other, and whoever is known already is not held up by each of his requests.
+const UNREACHED: Duration = Duration::from_secs(1);
+// Longer than any that was seen: Twilio's own tools cut them at 3900 characters into cookies.
+const MAX_TOKEN_BYTES: usize = 16 * 1024;
+// Questions at once, of tokens that nobody knows, and of those that are known. A flood of the first does
+// not keep the second from being confirmed.
+const ASKING: usize = 32;
+// Connectors that one Twilio account is linked to, as far as they are looked at.
+const MAX_LINKED: usize = 64;
+
+/// Opens to Flex users.
+#[derive(Debug)]
+pub struct FlexDoor {
+    connectors: Arc<Records<StoredConnector>>,
+    iam: Iam,
+    roles: Vec<String>,
+    clock: Clock,
+    memory: Memory,
+    asking: Semaphore,
+    confirming: Semaphore,
+}
+
+/// Why a Flex user's token opens nothing.
+#[derive(Debug, Error)]
+pub enum FlexRefused {
+    /// It does not say of which Twilio account it is.
+    #[error("no X-Twilio-Account-Sid, or not one")]
+    NoAccount,
+    /// Twilio does not know it.
+    #[error("Twilio does not know the token")]
+    Unknown,
+    /// Its time is over.
+    #[error("the token has expired")]
+    Expired,
+    /// No connector is linked to the account.
+    #[error("no connector is linked to this Twilio account")]
+    NotLinked,
+    /// The user has none of the roles that are let in.
+    #[error("none of the user's roles is let in")]
+    Role(Vec<String>),
+    /// Twilio cannot say whose it is now.
+    #[error("Twilio's IAM cannot be asked: {0}")]
+    Unreached(String),
+    /// The account's connectors could not be looked up.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Whether a text has the shape of a Flex user's token: JWE in its compact form, five parts, of which the
+/// second may be empty.
+pub fn is_token(text: &str) -> bool {
+    let is_part =
+        |part: &str| part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    let parts: Vec<_> = text.split('.').take(6).collect();
+    matches!(*parts, [head, key, iv, sealed, tag]
+        if [head, iv, sealed, tag].iter().all(|part| !part.is_empty() && is_part(part)) && is_part(key))
+}
+
+impl FlexDoor {
+    /// A door for users with one of `roles`.
+    pub fn new(
+        connectors: Arc<Records<StoredConnector>>,
+        iam: Iam,
+        roles: Vec<String>,
+        clock: Clock,
+    ) -> Self {
+        let (asking, confirming) = (Semaphore::new(ASKING), Semaphore::new(ASKING));
+        Self { connectors, iam, roles, clock, memory: Memory::new(), asking, confirming }
+    }
+
+    /// Who presents `token`, a token of the account that `account_sid` names.
+    pub async fn admit(
+        &self,
+        account_sid: Option<&str>,
+        token: &str,
+    ) -> Result<Arc<Principal>, FlexRefused> {
+        let account = account_sid.and_then(|sid| AccountSid::from_str(sid).ok());
+        let account = account.ok_or(FlexRefused::NoAccount)?;
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(FlexRefused::Unknown);
+        }
+        let now = self.clock.now();
+        let key = memory::key(&account, token);
+        // Of an account that is not linked nothing is remembered.
+        let known = match self.memory.find(&key).await {
+            Some(known) => known,
+            None if self.linked(&account).await?.is_empty() => return Err(FlexRefused::NotLinked),
+            None => self.memory.make(key).await,
+        };
+        if let Some(verdict) = known.verdict().filter(|verdict| verdict.is_fresh(now)) {
+            return self.by(verdict, &known, &account).await;
+        }
+        if let Some(Verdict::Good { owner, .. }) = known.verdict()
+            && owner.expires_at.is_some_and(|end| end <= now)
+        {
+            return Err(FlexRefused::Expired);
+        }
+        // One question, however many ask.
+        let _turn = known.turn().await;
+        if let Some(verdict) = known.verdict().filter(|verdict| verdict.is_fresh(self.clock.now()))
+        {
+            return self.by(verdict, &known, &account).await;
+        }
+        let verdict = self.ask(&account, token, known.verdict()).await?;
+        known.decide(verdict.clone());
+        self.by(verdict, &known, &account).await
+    }
+
+    /// Whether what let a user in still does: asked after a wait.
+    pub async fn is_good(&self, user: &FlexUser) -> Result<bool, StoreError> {
+        let linked = self.linked(&user.account_sid).await?;
+        let lines: Vec<_> = linked.iter().map(|found| line(found)).collect();
+        Ok(user.lines.iter().all(|line| lines.contains(line)))
+    }
+
+    /// What a verdict comes to.
+    async fn by(
+        &self,
+        verdict: Verdict,
+        known: &Known,
+        account: &AccountSid,
+    ) -> Result<Arc<Principal>, FlexRefused> {
+        match verdict {
+            Verdict::Refused { .. } => Err(FlexRefused::Unknown),
+            Verdict::Unreached { why, .. } => Err(FlexRefused::Unreached(why)),
+            Verdict::Good { owner, .. }
+                if owner.expires_at.is_some_and(|end| end <= self.clock.now()) =>
+            {
+                Err(FlexRefused::Expired)
+            }
+            Verdict::Good { owner, .. } if !self.lets_in(&owner.roles) => {
+                Err(FlexRefused::Role(owner.roles.clone()))
+            }
+            Verdict::Good { owner, .. } => self.opened(&owner, known, account).await,
+        }
+    }
+
+    fn lets_in(&self, roles: &[String]) -> bool {
+        roles.iter().any(|role| self.roles.contains(role))
+    }
+
+    /// The user as who they come in, made anew when one of the connectors has changed.
+    async fn opened(
+        &self,
+        owner: &Arc<TokenOwner>,
+        known: &Known,
+        account: &AccountSid,
+    ) -> Result<Arc<Principal>, FlexRefused> {
+        if let Some(opened) = known.opened().filter(|opened| Arc::ptr_eq(&opened.owner, owner))
+            && self.is_unchanged(&opened).await?
+        {
+            return Ok(Arc::clone(&opened.principal));
+        }
+        let linked = self.linked(account).await?;
+        if linked.is_empty() {
+            return Err(FlexRefused::NotLinked);
+        }
+        let seen =
+            linked.iter().map(|found| (names::connector(&found.record.id), found.revision()));
+        let opened = Opened {
+            owner: Arc::clone(owner),
+            principal: Arc::new(principal(owner, account, &linked)),
+            seen: seen.collect(),
+        };
+        let principal = Arc::clone(&opened.principal);
+        known.open(opened);
+        Ok(principal)
+    }
+
+    async fn is_unchanged(&self, opened: &Opened) -> Result<bool, StoreError> {
+        for (key, revision) in opened.seen.iter() {
+            let found = self.connectors.get(key).await?.live();
+            if found.is_none_or(|found| found.revision() != *revision) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The connectors that are linked to an account, and confirmed.
+    async fn linked(&self, account: &AccountSid) -> Result<Vec<Arc<StoredConnector>>, StoreError> {
+        let set = names::connectors_linked(account);
+        let mut linked = Vec::new();
+        for name in self.connectors.members(set, None, MAX_LINKED).await? {
+            let id = std::str::from_utf8(&name).ok().and_then(|id| id.parse::<ConnectorId>().ok());
+            let Some(id) = id else { continue };
+            let found = self.connectors.get(&names::connector(&id)).await?.live();
+            let is_its = |found: &Arc<StoredConnector>| {
+                found.record.link.as_ref().is_some_and(|link| link.account_sid == *account)
+            };
+            linked.extend(found.filter(is_its));
+        }
+        Ok(linked)
+    }
+
+    /// Asks Twilio, with the credentials of a link; where those are refused, with another's.
+    async fn ask(
+        &self,
+        account: &AccountSid,
+        token: &str,
+        before: Option<Verdict>,
+    ) -> Result<Verdict, FlexRefused> {
+        let was_good = matches!(before, Some(Verdict::Good { .. }));
+        let permits = if was_good { &self.confirming } else { &self.asking };
+        let outcome = match permits.try_acquire() {
+            Ok(_permit) => self.answer(account, token).await?,
+            Err(_) => Err(IamError::Unreached("too many questions at once".to_owned())),
+        };
+        let now = self.clock.now();
+        let why = match outcome {
+            Ok(owner) => {
+                let owner = Arc::new(owner);
+                return Ok(Verdict::Good { owner, confirmed_at: now, ask_at: now.plus(FRESH) });
+            }
+            Err(IamError::Refused) => return Ok(Verdict::Refused { until: now.plus(REFUSED) }),
+            Err(IamError::NotAsked) => return Err(FlexRefused::NotLinked),
+            Err(why @ (IamError::Credentials(_) | IamError::Unreached(_))) => why.to_string(),
+        };
+        tracing::warn!(account_sid = %account, "Twilio cannot say whose a Flex token is: {why}");
+        let until = now.plus(UNREACHED);
+        Ok(match before {
+            Some(Verdict::Good { owner, confirmed_at, .. }) if confirmed_at.plus(STALE) > now => {
+                Verdict::Good { owner, confirmed_at, ask_at: until.min(confirmed_at.plus(STALE)) }
+            }
+            _ => Verdict::Unreached { why, until },
+        })
+    }
+
+    async fn answer(
+        &self,
+        account: &AccountSid,
+        token: &str,
+    ) -> Result<Result<TokenOwner, IamError>, FlexRefused> {
+        let mut outcome = Err(IamError::NotAsked);
+        for found in self.linked(account).await? {
+            let Some(link) = &found.record.link else { continue };
+            outcome = self.iam.validate(account, &link.secrets, token).await;
+            if !matches!(outcome, Err(IamError::Credentials(_))) {
+                break;
+            }
+        }
+        Ok(outcome)
+    }
+}
+
+fn line(found: &StoredConnector) -> Line {
+    let connector = &found.record;
+    Line {
+        account: connector.account.clone(),
+        project: connector.project.clone(),
+        environment: connector.client_env,
+    }
+}
+
+fn principal(
+    owner: &TokenOwner,
+    account: &AccountSid,
+    linked: &[Arc<StoredConnector>],
+) -> Principal {
+    let lines: Vec<_> = linked.iter().map(|found| line(found)).collect();
+    let mut accounts: Vec<_> = lines.iter().map(|line| line.account.clone()).collect();
+    accounts.sort();
+    accounts.dedup();
+    let projects = lines.iter().map(|line| line.project.clone()).collect();
+    let worker = owner.worker_sid.clone();
+    let name = format!("{account}:{}", worker.as_deref().unwrap_or("user"));
+    let identity = Some(owner.identity.clone()).filter(|identity| !identity.is_empty());
+    let worker = Worker { worker_sid: worker, worker: identity };
+    Principal {
+        credential: Credential::FlexUser(Arc::new(FlexUser {
+            account_sid: account.clone(),
+            worker,
+            lines,
+        })),
+        name,
+        reach: Reach::Among(accounts),
+        projects: Projects::Only(projects),
+        scopes: vec![Scope::HandoffRead],
+        expires_at: owner.expires_at,
+        read_defaults: ReadDefaults::default(),
+        acting: None,
+    }
+}

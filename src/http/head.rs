@@ -1,0 +1,51 @@
+//! What the edge looks at in a request's head, and leaves of it.
+
+use actix_web::dev::ServiceRequest;
+use actix_web::http::header;
+use actix_web::http::header::HeaderMap;
+
+use crate::domain::principal::Principal;
+use crate::http::error::ApiError;
+use crate::http::error::Code;
+use crate::http::request::RequestState;
+use crate::twilio::form::Pairs;
+
+/// A kilobyte of brotli is a gigabyte of memory, and no client of ours compresses requests.
+pub(super) fn refuse_encodings(request: &ServiceRequest) -> Result<(), ApiError> {
+    let mut encodings = request.headers().get_all(header::CONTENT_ENCODING);
+    if encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        Code::UnsupportedEncoding,
+        "Compressed request bodies are not taken. Send the JSON as it is, without Content-Encoding",
+    )
+    .with(header::ACCEPT_ENCODING, "identity"))
+}
+
+/// Says which handoff a request was about whose caller was not let in.
+pub(super) fn name_subject(state: &RequestState, request: &ServiceRequest) {
+    let pairs = Pairs::decode(request.query_string().as_bytes());
+    let id = |name| pairs.one(name).ok().flatten().and_then(|id| id.parse().ok());
+    if let Some(id) = id("shared_id").or_else(|| id("id")) {
+        // Set once: a request is about one handoff.
+        let _ = state.subject.set(id);
+    }
+}
+
+/// Whether a read may come to wait. Too often yes does no harm.
+pub(super) fn may_wait(principal: &Principal, request: &ServiceRequest) -> bool {
+    principal.read_defaults.wait > 0 || request.query_string().contains("wait=")
+}
+
+/// Leaves of a read's headers what is still asked for. Thousands may wait at once, and actix keeps
+/// room for 32 headers of four values each, 6 kB, as long as a request lasts.
+pub(super) fn slim(request: &mut ServiceRequest) {
+    let mut kept = HeaderMap::with_capacity(0);
+    for name in [header::IF_NONE_MATCH, header::CONTENT_LENGTH] {
+        for value in request.headers().get_all(&name) {
+            kept.append(name.clone(), value.clone());
+        }
+    }
+    *request.headers_mut() = kept;
+}

@@ -1,0 +1,238 @@
+//! [`Tasks`]: what `TaskRouter` tells of the tasks that calls came to be, and what it is told in return:
+//! what was written after a task was made.
+
+mod late;
+
+use std::sync::Arc;
+
+use crate::domain::account_sid::AccountSid;
+use crate::domain::call::CALL_LIFE;
+use crate::domain::clock::Clock;
+use crate::domain::connector::Connector;
+use crate::domain::flex_user::Line;
+use crate::domain::handoff_id::HandoffId;
+use crate::domain::principal::Credential;
+use crate::domain::principal::Principal;
+use crate::domain::principal::Scope;
+use crate::domain::timeline::What;
+use crate::service::error::ServiceError;
+use crate::service::handoffs::Handoffs;
+use crate::service::handoffs::story::Tied;
+use crate::service::require;
+use crate::service::timelines::Telling;
+use crate::service::timelines::Timelines;
+use crate::store::call::StoredCall;
+use crate::store::connector::StoredConnector;
+use crate::store::journals::Name;
+use crate::store::kv::Change;
+use crate::store::kv::Expect;
+use crate::store::names;
+use crate::store::record::Record;
+use crate::store::records::Records;
+use crate::store::records::Written;
+use crate::store::task::StoredTask;
+use crate::store::task::Task;
+use crate::twilio::taskrouter::TaskEvent;
+use crate::twilio::tasks::TaskApi;
+
+pub use crate::service::tasks::late::bring_up_to_date;
+
+// Of one task's events, those that change what is kept of it.
+const RACES: usize = 8;
+
+/// Use cases on tasks.
+#[derive(Debug)]
+pub struct Tasks {
+    parts: Parts,
+}
+
+/// What they work with.
+#[derive(Debug)]
+pub struct Parts {
+    /// The handoffs that tasks are tied to.
+    pub handoffs: Arc<Handoffs>,
+    /// What happens to them.
+    pub timelines: Arc<Timelines>,
+    /// The connectors there are.
+    pub connectors: Arc<Records<StoredConnector>>,
+    /// The calls there are.
+    pub calls: Arc<Records<StoredCall>>,
+    /// The tasks there are.
+    pub tasks: Arc<Records<StoredTask>>,
+    /// What `TaskRouter` is told by.
+    pub api: TaskApi,
+    /// Where Baton is, as Twilio reaches it.
+    pub public_url: String,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+impl Tasks {
+    /// Use cases over `parts`.
+    pub fn new(parts: Parts) -> Self {
+        Self { parts }
+    }
+
+    /// Keeps what became of a task, once, however often and in whatever order it is told. What is not about
+    /// a call of this connector's, or of another that the same Twilio account is linked to, is passed over:
+    /// a workspace tells of all its tasks.
+    pub async fn told(
+        self: &Arc<Self>,
+        who: &Principal,
+        through: &Connector,
+        event: &TaskEvent,
+    ) -> Result<(), ServiceError> {
+        require(who, Scope::HandoffRead, Some(&through.account))?;
+        let Ok(account_sid) = event.account_sid.parse::<AccountSid>() else { return Ok(()) };
+        if !may_tell(who, through, &account_sid) {
+            return Ok(());
+        }
+        let Some(found) = self.connector(through, event, &account_sid).await? else {
+            return Ok(());
+        };
+        let connector = found.as_deref().map_or(through, |found| &found.record);
+        let line = Line {
+            account: connector.account.clone(),
+            project: connector.project.clone(),
+            environment: connector.client_env,
+        };
+        let handoff = match self.parts.handoffs.tied(&line, &event.about.ids).await? {
+            Tied::Handoff(handoff) => Some(handoff),
+            Tied::Nothing => None,
+            Tied::Foreign => return Ok(()),
+        };
+        let own = handoff.as_ref().map(|handoff| &handoff.heading.id);
+        let Some(id) = own.or(event.about.ids.first()) else { return Ok(()) };
+        let keeping = self.keep(connector, event, account_sid.clone(), id);
+        let (noted, kept) = tokio::join!(self.note(connector, event, id), keeping);
+        noted?;
+        kept?;
+        if event.is_acceptance() || event.ends() {
+            self.parts.timelines.settle(&connector.account, id, Some(connector.id.clone()));
+        }
+        if let Some(handoff) = handoff.filter(|_| is_new(event)) {
+            let tasks = Arc::clone(self);
+            let task = task_of(connector, account_sid, event);
+            // Twilio waits for the answer to what it tells, and not for what it is told.
+            tokio::spawn(async move { tasks.catch_up(&task, &handoff).await });
+        }
+        Ok(())
+    }
+
+    /// The connector that a task's call came through: the one that its attributes name, if that is of the same
+    /// account and linked to the same Twilio account. `Some(None)`: the one that it was told through; `None`:
+    /// one that is none of the caller's.
+    async fn connector(
+        &self,
+        through: &Connector,
+        event: &TaskEvent,
+        account_sid: &AccountSid,
+    ) -> Result<Option<Option<Arc<StoredConnector>>>, ServiceError> {
+        let Some(named) = event.about.connector_id.as_ref().filter(|named| **named != through.id)
+        else {
+            return Ok(Some(None));
+        };
+        let found = self.parts.connectors.get(&names::connector(named)).await?.live();
+        let is_its = |found: &Arc<StoredConnector>| {
+            let link = found.record.link.as_ref();
+            found.record.account == through.account
+                && link.is_some_and(|link| link.account_sid == *account_sid)
+        };
+        Ok(found.filter(is_its).map(Some))
+    }
+
+    async fn note(
+        &self,
+        connector: &Connector,
+        event: &TaskEvent,
+        id: &HandoffId,
+    ) -> Result<(), ServiceError> {
+        let what = What::Taskrouter {
+            kind: event.kind.clone(),
+            task_sid: event.task_sid.clone(),
+            reservation_sid: event.reservation_sid.clone(),
+            worker: event.worker.clone(),
+            connector_id: connector.id.clone(),
+        };
+        // With its time: told twice with two of them, the earlier counts, whichever came first.
+        let at = event.at.micros().to_string();
+        let reservation = event.reservation_sid.as_deref().unwrap_or_default();
+        let name = ["taskrouter", &event.kind, &event.task_sid, reservation, &at];
+        let telling = Telling { what: &what, at: event.at, name: Name::First(&name) };
+        let notes = self.parts.timelines.of_call(connector, id, telling);
+        self.parts.timelines.add(notes).await?;
+        Ok(())
+    }
+
+    /// Keeps the task under all that its handoff may be written by.
+    async fn keep(
+        &self,
+        connector: &Connector,
+        event: &TaskEvent,
+        account_sid: AccountSid,
+        own: &HandoffId,
+    ) -> Result<(), ServiceError> {
+        if !is_new(event) && !event.ends() {
+            return Ok(());
+        }
+        let told = task_of(connector, account_sid, event);
+        let others = event.about.ids.iter().filter(|id| *id != own);
+        for id in std::iter::once(own).chain(others) {
+            self.keep_under(names::task(&connector.account, id), &told).await?;
+        }
+        Ok(())
+    }
+
+    async fn keep_under(&self, key: Vec<u8>, told: &Task) -> Result<(), ServiceError> {
+        let mut there = self.parts.tasks.get(&key).await?.live();
+        for _ in 0..RACES {
+            let kept = match &there {
+                None => told.clone(),
+                Some(there) => match there.record.with(told) {
+                    Some(kept) => kept,
+                    None => return Ok(()),
+                },
+            };
+            let expect = there.map_or(Expect::Absent, |there| Expect::Revision(there.revision()));
+            let task = StoredTask::new(kept, self.parts.clock.now().plus(CALL_LIFE));
+            let put = self.parts.tasks.put(key.clone(), task, expect, Change::Content).await?;
+            if let Written::Done(_) = put {
+                return Ok(());
+            }
+            there = self.parts.tasks.load(&key).await?.live();
+        }
+        Err(ServiceError::Contended)
+    }
+}
+
+/// Whether who signed may tell of this account's tasks: the account itself; with a secret from the settings,
+/// whichever they are for.
+fn may_tell(who: &Principal, through: &Connector, account_sid: &AccountSid) -> bool {
+    match &who.credential {
+        Credential::TwilioSignature => true,
+        Credential::LinkedSignature { .. } => {
+            through.link.as_ref().is_some_and(|link| link.account_sid == *account_sid)
+        }
+        Credential::Key
+        | Credential::ConnectorToken(_)
+        | Credential::CallToken
+        | Credential::FlexUser(_) => false,
+    }
+}
+
+/// Whether a task has just come to be, or to a worker.
+fn is_new(event: &TaskEvent) -> bool {
+    ["task.created", "reservation.created"].contains(&event.kind.as_str())
+}
+
+fn task_of(connector: &Connector, account_sid: AccountSid, event: &TaskEvent) -> Task {
+    Task {
+        connector: connector.id.clone(),
+        account_sid,
+        workspace_sid: event.workspace_sid.clone(),
+        task_sid: event.task_sid.clone(),
+        leg: event.about.leg,
+        at: event.at.micros(),
+        is_over: event.ends(),
+    }
+}

@@ -1,0 +1,104 @@
+//! [`Journals`]: what happened to handoffs, sealed, under their ids.
+
+use aws_lc_rs::digest;
+
+use crate::domain::account::AccountId;
+use crate::domain::handoff_id::HandoffId;
+use crate::domain::timeline::Event;
+use crate::domain::timeline::What;
+use crate::store::journal::Again;
+use crate::store::journal::Note;
+use crate::store::journal::Until;
+use crate::store::kv::StoreError;
+use crate::store::names;
+use crate::store::records::Store;
+
+// As of records; never reused.
+const KIND: u8 = 8;
+// Of a hash that tells names apart.
+const NAME_BYTES: usize = 16;
+
+/// What happened to handoffs.
+#[derive(Debug)]
+pub struct Journals {
+    store: Store,
+}
+
+/// What an entry is called, so that what is told twice stands once.
+#[derive(Clone, Copy, Debug)]
+pub enum Name<'n> {
+    /// It is like no other.
+    None,
+    /// Told again, the first stays.
+    First(&'n [&'n str]),
+    /// Told again, the last stays.
+    Last(&'n [&'n str]),
+}
+
+/// What is known of a handoff.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// Events, in the order in which they were told first.
+    pub events: Vec<Event>,
+    /// How many there are no more.
+    pub left_out: u32,
+}
+
+impl Journals {
+    /// Those of `store`.
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// An entry of the handoff's journal, to be written with a record or by [`Journals::add`].
+    pub fn note(
+        &self,
+        (account, id): (&AccountId, &HandoffId),
+        event: &Event,
+        name: Name<'_>,
+        until: Until,
+    ) -> Result<Note, StoreError> {
+        let journal = names::timeline(account, id);
+        let plain = serde_json::to_vec(event).map_err(StoreError::failed)?;
+        let value = self.store.seal.seal(KIND, &journal, &plain)?.into();
+        let (name, again) = match name {
+            Name::None => (Vec::new(), Again::Keep),
+            Name::First(parts) => (hash(parts), Again::Keep),
+            Name::Last(parts) => (hash(parts), Again::Replace),
+        };
+        Ok(Note { journal, name, again, value, until })
+    }
+
+    /// Writes entries; of each, whether its name is new.
+    pub async fn add(&self, notes: Vec<Note>) -> Result<Vec<bool>, StoreError> {
+        self.store.kv.note(notes).await
+    }
+
+    /// What is known of a handoff.
+    pub async fn read(&self, account: &AccountId, id: &HandoffId) -> Result<Told, StoreError> {
+        let key = names::timeline(account, id);
+        let journal = self.store.kv.journal(key.clone()).await?;
+        let mut events = Vec::with_capacity(journal.entries.len());
+        for entry in journal.entries {
+            let plain = self.store.seal.open(KIND, &key, &entry.value)?;
+            let mut event: Event = serde_json::from_slice(&plain)
+                .map_err(|_quoting| StoreError::Unreadable("an event cannot be read".to_owned()))?;
+            if let What::Written { revision, .. } = &mut event.what {
+                *revision = entry.revision;
+            }
+            events.push(event);
+        }
+        Ok(Told { events, left_out: journal.left_out })
+    }
+}
+
+/// No two lists of parts are told alike, and the parts are not told.
+fn hash(parts: &[&str]) -> Vec<u8> {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(&part.len().to_be_bytes());
+        context.update(part.as_bytes());
+    }
+    let hash = context.finish();
+    hash.as_ref().iter().take(NAME_BYTES).copied().collect()
+}

@@ -1,0 +1,107 @@
+//! Attributes of a task that was made before its handoff was written.
+
+use serde_json::Map;
+use serde_json::Value;
+
+use crate::domain::connector::settings;
+use crate::domain::merge::merge;
+use crate::twilio::attributes::About;
+use crate::twilio::attributes::TASK_CHARACTERS;
+use crate::twilio::attributes::of_task;
+
+/// What `TaskRouter` takes of attributes in all.
+const MOST_CHARACTERS: usize = 4096;
+
+// What routing has gone by already, and what people may have changed since.
+const NOT_AGAIN: [&str; 2] = ["type", "name"];
+
+/// A task's attributes with what a handoff says: keys of ours alone, all others byte for byte as they were.
+/// `None` where that changes nothing, or there is no room for it.
+pub fn updated(
+    before: &str,
+    about: &About<'_>,
+    (status, data): (&str, &str),
+    exposed: &settings::Flex,
+) -> Option<String> {
+    let there: Map<String, Value> = serde_json::from_str(before).unwrap_or_default();
+    let before = if there.is_empty() { "{}" } else { before };
+    let mut most = TASK_CHARACTERS;
+    loop {
+        let (ours, _) = of_task(about, status, Some(data), exposed, most);
+        let updated = merge(before, &patch(&ours, &there)?)?;
+        let characters = updated.chars().count();
+        if characters <= MOST_CHARACTERS {
+            return Some(updated);
+        }
+        // Again with as much less as there was too much.
+        most = most.checked_sub(characters - MOST_CHARACTERS).filter(|most| *most > 0)?;
+    }
+}
+
+/// What turns attributes that are there into `ours`.
+fn patch(ours: &str, there: &Map<String, Value>) -> Option<String> {
+    let mut patch: Map<String, Value> = serde_json::from_str(ours).ok()?;
+    patch.retain(|name, _| !NOT_AGAIN.contains(&name.as_str()));
+    // Of what was exposed before and is not in `data` any more nothing stays.
+    if let (Some(Value::Object(new)), Some(Value::Object(old))) =
+        (patch.get_mut("handoff"), there.get("handoff"))
+    {
+        for gone in old.keys() {
+            new.entry(gone.clone()).or_insert(Value::Null);
+        }
+    }
+    // Twilio knew it when the task was made, and says nothing of it now.
+    if let Some(Value::Object(customers)) = patch.get_mut("customers") {
+        customers.retain(|_, value| value != "");
+    }
+    Some(Value::Object(patch).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ABOUT: About<'_> = About {
+        id: "CA0123456789abcdef0123456789abcdef",
+        connector_id: "conn_00000000000000000001",
+        public_url: "https://baton.example.com",
+        leg: 1,
+        from: "",
+    };
+
+    fn flex() -> settings::Flex {
+        serde_json::from_str(r#"{"expose":["a"]}"#).unwrap()
+    }
+
+    #[test]
+    fn only_our_keys_change() {
+        let missing =
+            of_task(&About { from: "+15550100", ..ABOUT }, "missing", None, &flex(), 2600).0;
+        let twilios = r#""call_sid":"CA1","big":123456789012345678901234567890,"n":1.10,"type":"voice","name":"Ada","conference":{"sid":"CF1"},"#;
+        let before = missing
+            .replacen('{', &format!("{{{twilios}"), 1)
+            .replacen(r#""type":"inbound","#, "", 1)
+            .replacen(r#""name":"+15550100","#, "", 1)
+            .replacen(r#""handoff":{}"#, r#""handoff":{"old":1}"#, 1);
+        let data = r#"{"summary":"Late bill","a":"x"}"#;
+        let after = updated(&before, &ABOUT, ("ready", data), &flex()).unwrap();
+        let read: Value = serde_json::from_str(&after).unwrap();
+        assert!(after.starts_with(&format!("{{{twilios}")), "{after}");
+        assert_eq!(read["handoff_status"], "ready");
+        assert_eq!(read["handoff_summary"], "Late bill");
+        assert_eq!(read["handoff"], serde_json::json!({"a": "x"}));
+        assert_eq!(read["customers"]["phone"], "+15550100");
+        assert_eq!(updated(&after, &ABOUT, ("ready", data), &flex()), None, "nothing is new");
+    }
+
+    #[test]
+    fn what_others_have_filled_leaves_less_room() {
+        let filled = |room: usize| format!(r#"{{"notes":"{}"}}"#, "x".repeat(4096 - room));
+        let data = format!(r#"{{"summary":"{}"}}"#, "long ".repeat(200));
+        let after = updated(&filled(1000), &ABOUT, ("ready", &data), &flex()).unwrap();
+        assert!(after.chars().count() <= 4096);
+        let read: Value = serde_json::from_str(&after).unwrap();
+        assert!(!read["handoff_summary"].as_str().unwrap().is_empty());
+        assert_eq!(updated(&filled(100), &ABOUT, ("ready", &data), &flex()), None);
+    }
+}
