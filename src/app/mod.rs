@@ -31,6 +31,7 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::mpsc::channel;
+use tokio::sync::oneshot;
 use tracing_actix_web::TracingLogger;
 
 use crate::app::first_start::Keys as StartKeys;
@@ -219,7 +220,8 @@ impl App {
         let server = self.serve()?;
         let handle = server.handle();
         let confirming = actix_web::rt::spawn(connectors.into_inner().confirm_links(every));
-        let keeping = actix_web::rt::spawn(Arc::clone(&handoffs).keep_timelines());
+        let (stop_keeping, no_more) = oneshot::channel();
+        let keeping = actix_web::rt::spawn(Arc::clone(&handoffs).keep_timelines(no_more));
         let updating = actix_web::rt::spawn(bring_up_to_date(tasks, changes));
         let stopping = async {
             let at_once = stop.asked().await;
@@ -239,9 +241,10 @@ impl App {
             outcome = &mut server => outcome,
             () = stopping => server.await,
         };
-        for task in [confirming, keeping, updating] {
-            task.abort();
-        }
+        confirming.abort();
+        updating.abort();
+        drop(stop_keeping);
+        let _ = tokio::time::timeout(FINISH, keeping).await;
         // What readers did in the last second.
         let _ = tokio::time::timeout(FINISH, handoffs.flush_timelines()).await;
         let store = Arc::clone(&readiness.store);

@@ -178,19 +178,9 @@ impl Edge {
         let needs = route.needs(request.method());
         let scope = needs.ok_or_else(|| routes::method_not_allowed(route, request.method()))?;
         let work = pin!(async {
-            let admitted = gate::admit(route, self, state, &mut request).await;
-            if admitted.is_err() {
-                head::name_subject(state, &request);
-            }
-            if let Some(principal) = admitted? {
-                // Set once, here; a request has one state.
-                let principal = state.principal.get_or_init(|| principal);
-                self.rates.request(&principal.name).map_err(ApiError::from)?;
-                gate::holds(principal, scope)?;
-                let waits = route.door == Door::Studio || may_wait(principal, &request);
-                if scope == Some(Scope::HandoffRead) && waits {
-                    slim(&mut request);
-                }
+            if let Err(refused) = self.let_in(route, state, &mut request, scope).await {
+                head::name_subject(state, request.request());
+                return Err(refused.into());
             }
             next.call(request).await
         });
@@ -216,6 +206,28 @@ impl Edge {
             self.tell_refusal(state, status, code);
         }
         self.access.record(state, happened);
+    }
+
+    /// Whether a request comes in, and as who: at the rate and with the scope that it needs.
+    async fn let_in(
+        &self,
+        route: &routes::Route,
+        state: &RequestState,
+        request: &mut ServiceRequest,
+        scope: Option<Scope>,
+    ) -> Result<(), ApiError> {
+        let Some(principal) = gate::admit(route, self, state, request).await? else {
+            return Ok(());
+        };
+        // Set once, here; a request has one state.
+        let principal = state.principal.get_or_init(|| principal);
+        self.rates.request(&principal.name).map_err(ApiError::from)?;
+        gate::holds(principal, scope)?;
+        let waits = route.door == Door::Studio || may_wait(principal, request);
+        if scope == Some(Scope::HandoffRead) && waits {
+            slim(request);
+        }
+        Ok(())
     }
 
     /// Has it told in the handoff's timeline; what is not there was told as missed.
@@ -271,6 +283,7 @@ fn settle(
         Ok(answered) => match answered.response().error().map(refusal) {
             Some(refusal) => {
                 let (request, _) = answered.into_parts();
+                head::name_subject(state, &request);
                 let answer = answer(&refusal);
                 (Ok(ServiceResponse::new(request, answer)), Some(refusal))
             }
@@ -340,13 +353,14 @@ pub(super) fn deadline_exceeded() -> ApiError {
 }
 
 fn method_label(method: &Method) -> &'static str {
-    const KNOWN: [(&Method, &str); 6] = [
+    const KNOWN: [(&Method, &str); 7] = [
         (&Method::GET, "GET"),
         (&Method::PUT, "PUT"),
         (&Method::POST, "POST"),
         (&Method::PATCH, "PATCH"),
         (&Method::DELETE, "DELETE"),
         (&Method::HEAD, "HEAD"),
+        (&Method::OPTIONS, "OPTIONS"),
     ];
     KNOWN.iter().find(|(known, _)| *known == method).map_or("other", |(_, label)| label)
 }

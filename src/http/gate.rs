@@ -176,7 +176,8 @@ fn presented(headers: &HeaderMap) -> Result<Presented, ApiError> {
             "Send one credential: either x-api-key or Authorization, once",
         ));
     }
-    let text = value.to_str().map_err(|_not_ascii| unknown_key())?.trim();
+    // Not `to_str`, which looks at each byte: a Flex user's token has thousands.
+    let text = std::str::from_utf8(value.as_bytes()).map_err(|_not_utf8| unknown_key())?.trim();
     if text.is_empty() {
         return Ok(Presented::Nothing);
     }

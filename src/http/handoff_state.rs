@@ -66,6 +66,8 @@ pub(super) struct Options {
     pub(super) waits_by_default: bool,
     /// For which revision.
     pub(super) min_revision: Option<u64>,
+    /// One that is older is another visit's.
+    pub(super) is_of_visit: bool,
     /// A miss is an answer.
     pub(super) miss_200: bool,
 }
@@ -94,6 +96,7 @@ impl Options {
             wait: Duration::from_secs(u64::from(wait)),
             waits_by_default: asked.is_none(),
             min_revision: min_revision.transpose()?,
+            is_of_visit: false,
             miss_200,
         })
     }
@@ -158,6 +161,7 @@ pub(super) async fn find(
     let patience = Patience {
         until: (!options.wait.is_zero()).then_some(until),
         min_revision: options.min_revision,
+        is_strict: options.is_of_visit,
         tells: Tells::All,
     };
     let enter = || match edge.load.waiting.enter() {

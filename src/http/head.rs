@@ -1,5 +1,6 @@
 //! What the edge looks at in a request's head, and leaves of it.
 
+use actix_web::HttpRequest;
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header;
 use actix_web::http::header::HeaderMap;
@@ -23,12 +24,20 @@ pub(super) fn refuse_encodings(request: &ServiceRequest) -> Result<(), ApiError>
     .with(header::ACCEPT_ENCODING, "identity"))
 }
 
-/// Says which handoff a request was about whose caller was not let in.
-pub(super) fn name_subject(state: &RequestState, request: &ServiceRequest) {
+/// Says which handoff a request was about that was refused before anybody looked.
+pub(super) fn name_subject(state: &RequestState, request: &HttpRequest) {
+    if state.subject.get().is_some() {
+        return;
+    }
     let pairs = Pairs::decode(request.query_string().as_bytes());
-    let id = |name| pairs.one(name).ok().flatten().and_then(|id| id.parse().ok());
+    let given = |name| pairs.one(name).ok().flatten();
+    let id = |name| given(name).and_then(|id| id.parse().ok());
+    let account = request.match_info().get("account_id").or_else(|| given("account_id"));
+    // Set once: a request is about one handoff of one account.
+    if let Some(account) = account.and_then(|account| account.parse().ok()) {
+        let _ = state.account.set(account);
+    }
     if let Some(id) = id("shared_id").or_else(|| id("id")) {
-        // Set once: a request is about one handoff.
         let _ = state.subject.set(id);
     }
 }

@@ -45,6 +45,13 @@ pub struct TokenOwner {
     pub expires_at: Option<Timestamp>,
 }
 
+impl TokenOwner {
+    /// Whether the token's time is over.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
+    }
+}
+
 /// Why nobody is told.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum IamError {

@@ -35,6 +35,7 @@ fn main() {
     match arguments.as_slice() {
         ["bare", address, body] => bare::serve(address, body),
         ["gets", address, path, key, count] => gets::send(address, path, key, count),
+        ["fill", address, key, count] => gets::fill(address, key, count),
         ["redb", folder, writes, group] => raw_redb::write(folder, writes, group),
         ["kill9", baton, folder, cycles, seed] => kill9::run(baton, folder, cycles, seed),
         ["disk-full", baton, folder] => disk_full::run(baton, folder),

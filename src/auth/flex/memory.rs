@@ -10,7 +10,6 @@ use moka::future::Cache;
 use moka::policy::EvictionPolicy;
 use tokio::sync::MutexGuard;
 
-use crate::domain::account_sid::AccountSid;
 use crate::domain::clock::Timestamp;
 use crate::domain::principal::Principal;
 use crate::twilio::iam::TokenOwner;
@@ -38,7 +37,7 @@ pub(super) struct Known {
 #[derive(Debug, Default)]
 struct State {
     verdict: Option<Verdict>,
-    opened: Option<Opened>,
+    opened: Option<Arc<Opened>>,
 }
 
 /// What Twilio said.
@@ -58,18 +57,17 @@ pub(super) enum Verdict {
 }
 
 /// As who the owner of a token came in, and the revisions of the connectors that let them.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Opened {
-    pub(super) owner: Arc<TokenOwner>,
     pub(super) principal: Arc<Principal>,
-    pub(super) seen: Arc<[(Vec<u8>, u64)]>,
+    pub(super) seen: Vec<(Vec<u8>, u64)>,
 }
 
 /// What a token is known by.
-pub(super) fn key(account: &AccountSid, token: &str) -> Key {
+pub(super) fn key(account_sid: &str, token: &str) -> Key {
     let mut context = digest::Context::new(&digest::SHA256);
     // An account's SID is of one length.
-    context.update(account.as_str().as_bytes());
+    context.update(account_sid.as_bytes());
     context.update(token.as_bytes());
     let hash = context.finish();
     hash.as_ref().first_chunk().copied().unwrap_or_default()
@@ -95,15 +93,22 @@ impl Known {
         self.state().verdict.clone()
     }
 
-    pub(super) fn opened(&self) -> Option<Opened> {
-        self.state().opened.clone()
+    /// As who its owner comes in, if that is known and nothing need be asked.
+    pub(super) fn opened(&self, now: Timestamp) -> Option<Arc<Opened>> {
+        let state = self.state();
+        let Some(Verdict::Good { owner, ask_at, .. }) = &state.verdict else { return None };
+        let is_good = *ask_at > now && !owner.is_over(now);
+        state.opened.clone().filter(|_| is_good)
     }
 
+    /// What was opened by another verdict is no more.
     pub(super) fn decide(&self, verdict: Verdict) {
-        self.state().verdict = Some(verdict);
+        let mut state = self.state();
+        state.opened = None;
+        state.verdict = Some(verdict);
     }
 
-    pub(super) fn open(&self, opened: Opened) {
+    pub(super) fn open(&self, opened: Arc<Opened>) {
         self.state().opened = Some(opened);
     }
 

@@ -7,10 +7,10 @@
 
 mod memory;
 
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use memchr::memchr_iter;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
@@ -53,6 +53,8 @@ const MAX_TOKEN_BYTES: usize = 16 * 1024;
 // Questions at once, of tokens that nobody knows, and of those that are known. A flood of the first does
 // not keep the second from being confirmed.
 const ASKING: usize = 32;
+// `AC` and 32 hex digits.
+const SID_BYTES: usize = 34;
 // Connectors that one Twilio account is linked to, as far as they are looked at.
 const MAX_LINKED: usize = 64;
 
@@ -95,13 +97,16 @@ pub enum FlexRefused {
 }
 
 /// Whether a text has the shape of a Flex user's token: JWE in its compact form, five parts, of which the
-/// second may be empty.
+/// second may be empty. What stands in them Twilio tells.
 pub fn is_token(text: &str) -> bool {
-    let is_part =
-        |part: &str| part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-    let parts: Vec<_> = text.split('.').take(6).collect();
-    matches!(*parts, [head, key, iv, sealed, tag]
-        if [head, iv, sealed, tag].iter().all(|part| !part.is_empty() && is_part(part)) && is_part(key))
+    let dots = memchr_iter(b'.', text.as_bytes()).count();
+    let is_bare = text.starts_with('.') || text.ends_with('.') || text.contains("...");
+    dots == 4 && !is_bare
+}
+
+/// Whether nothing but the parts' own alphabet and their dots stands in it.
+fn is_base64url(token: &str) -> bool {
+    token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
 impl FlexDoor {
@@ -122,16 +127,24 @@ impl FlexDoor {
         account_sid: Option<&str>,
         token: &str,
     ) -> Result<Arc<Principal>, FlexRefused> {
-        let account = account_sid.and_then(|sid| AccountSid::from_str(sid).ok());
-        let account = account.ok_or(FlexRefused::NoAccount)?;
+        let account_sid = account_sid.filter(|sid| sid.len() == SID_BYTES);
+        let account_sid = account_sid.ok_or(FlexRefused::NoAccount)?;
         if token.len() > MAX_TOKEN_BYTES {
             return Err(FlexRefused::Unknown);
         }
         let now = self.clock.now();
-        let key = memory::key(&account, token);
+        let key = memory::key(account_sid, token);
+        let known = self.memory.find(&key).await;
+        if let Some(opened) = known.as_ref().and_then(|known| known.opened(now))
+            && self.is_unchanged(&opened).await?
+        {
+            return Ok(Arc::clone(&opened.principal));
+        }
+        let account: AccountSid = account_sid.parse().map_err(|_no_sid| FlexRefused::NoAccount)?;
         // Of an account that is not linked nothing is remembered.
-        let known = match self.memory.find(&key).await {
+        let known = match known {
             Some(known) => known,
+            None if !is_base64url(token) => return Err(FlexRefused::Unknown),
             None if self.linked(&account).await?.is_empty() => return Err(FlexRefused::NotLinked),
             None => self.memory.make(key).await,
         };
@@ -139,7 +152,7 @@ impl FlexDoor {
             return self.by(verdict, &known, &account).await;
         }
         if let Some(Verdict::Good { owner, .. }) = known.verdict()
-            && owner.expires_at.is_some_and(|end| end <= now)
+            && owner.is_over(now)
         {
             return Err(FlexRefused::Expired);
         }
@@ -171,9 +184,7 @@ impl FlexDoor {
         match verdict {
             Verdict::Refused { .. } => Err(FlexRefused::Unknown),
             Verdict::Unreached { why, .. } => Err(FlexRefused::Unreached(why)),
-            Verdict::Good { owner, .. }
-                if owner.expires_at.is_some_and(|end| end <= self.clock.now()) =>
-            {
+            Verdict::Good { owner, .. } if owner.is_over(self.clock.now()) => {
                 Err(FlexRefused::Expired)
             }
             Verdict::Good { owner, .. } if !self.lets_in(&owner.roles) => {
@@ -187,18 +198,13 @@ impl FlexDoor {
         roles.iter().any(|role| self.roles.contains(role))
     }
 
-    /// The user as who they come in, made anew when one of the connectors has changed.
+    /// The user as who they come in, as long as none of the connectors changes.
     async fn opened(
         &self,
         owner: &Arc<TokenOwner>,
         known: &Known,
         account: &AccountSid,
     ) -> Result<Arc<Principal>, FlexRefused> {
-        if let Some(opened) = known.opened().filter(|opened| Arc::ptr_eq(&opened.owner, owner))
-            && self.is_unchanged(&opened).await?
-        {
-            return Ok(Arc::clone(&opened.principal));
-        }
         let linked = self.linked(account).await?;
         if linked.is_empty() {
             return Err(FlexRefused::NotLinked);
@@ -206,17 +212,16 @@ impl FlexDoor {
         let seen =
             linked.iter().map(|found| (names::connector(&found.record.id), found.revision()));
         let opened = Opened {
-            owner: Arc::clone(owner),
             principal: Arc::new(principal(owner, account, &linked)),
-            seen: seen.collect(),
+            seen: seen.collect::<Vec<_>>(),
         };
         let principal = Arc::clone(&opened.principal);
-        known.open(opened);
+        known.open(Arc::new(opened));
         Ok(principal)
     }
 
     async fn is_unchanged(&self, opened: &Opened) -> Result<bool, StoreError> {
-        for (key, revision) in opened.seen.iter() {
+        for (key, revision) in &opened.seen {
             let found = self.connectors.get(key).await?.live();
             if found.is_none_or(|found| found.revision() != *revision) {
                 return Ok(false);

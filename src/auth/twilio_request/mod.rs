@@ -74,6 +74,8 @@ pub struct Presented<'r> {
     pub pairs: &'r Pairs,
     /// It is a webhook, so an `AccountSid` must be among them.
     pub is_webhook: bool,
+    /// It tells of a workspace's tasks, and asks for no call.
+    pub is_of_tasks: bool,
     /// The connector that it is asked through: its linked accounts open its own routes, and no others.
     pub connector: Option<&'r StoredConnector>,
 }
@@ -308,6 +310,9 @@ impl<'r> Presented<'r> {
 
     /// Whether it asks for a call by its SID, which nobody guesses; a shared id may be guessed.
     fn asks_for_a_call(&self) -> bool {
+        if self.is_of_tasks {
+            return false;
+        }
         let given = |name| self.pairs.one(name).ok().flatten().filter(|text| !text.is_empty());
         let is_call = |id: &str| id.parse().is_ok_and(|id: HandoffId| id.is_call_sid());
         let asked = given("id").or_else(|| given("CallSid"));

@@ -63,6 +63,7 @@ fn presented<T>(asked: &Asked, then: impl FnOnce(&Presented<'_>) -> T) -> T {
         payload: Payload::None,
         pairs: &Pairs::decode(asked.query.as_bytes()),
         is_webhook: asked.is_webhook,
+        is_of_tasks: false,
         connector: None,
     })
 }

@@ -104,7 +104,7 @@ pub enum What {
         #[serde(flatten)]
         by: By,
         /// Why it was not: `never_written`, `expired`, `erased`, `in_other_project`,
-        /// `in_other_environment`.
+        /// `in_other_environment`; `earlier_visit`: only what the call's visit before this one left.
         reason: String,
         /// How often.
         #[serde(flatten)]
@@ -178,7 +178,10 @@ pub enum What {
         by: By,
     },
     /// An acceptance was counted; nobody is told.
-    Counted,
+    Counted {
+        /// Which.
+        acceptance: String,
+    },
 }
 
 /// Who did something.
@@ -238,6 +241,8 @@ pub enum Action {
     Hangup,
     /// Back into its Studio flow.
     Flow,
+    /// To whom the connector, or the number, names for when nobody else takes it.
+    Fallback,
 }
 
 /// Where a handoff was put that has little room.

@@ -33,6 +33,7 @@ use crate::service::handoffs::Handoffs;
 use crate::service::handoffs::Read;
 use crate::store::connector::StoredConnector;
 use crate::telemetry::metrics::Code as Label;
+use crate::twilio::attributes;
 use crate::twilio::form::Pairs;
 use crate::twilio::studio;
 use crate::twilio::studio::Asked;
@@ -52,7 +53,8 @@ pub(in crate::http) async fn handoff(
     let ask = ask(pairs, through)?;
     let after = after(pairs)?;
     let min_revision = after.map(|after| after.saturating_add(1));
-    let options = Options { wait: wait(&caller, pairs)?, min_revision, ..PATIENT };
+    let options =
+        Options { wait: wait(&caller, pairs)?, min_revision, is_of_visit: true, ..PATIENT };
     let (By::Id(id) | By::SharedId(id)) = &ask.by;
     // Set once: a request is about one handoff.
     let _ = state.subject.set(id.clone());
@@ -85,7 +87,7 @@ pub(in crate::http) async fn handoff(
             let packed = studio::answer(&asked, Found::Handoff(&read.handoff));
             if !packed.left_out.is_empty() {
                 let (heading, expires_at) = (&read.handoff.heading, read.handoff.expires_at);
-                edge.timelines.packed(heading, expires_at, &packed.left_out);
+                edge.timelines.packed(heading, expires_at, &kinds(&packed.left_out));
             }
             packed
         }
@@ -107,8 +109,13 @@ pub(in crate::http) async fn handoff(
 }
 
 /// A flow is never refused because too many wait; it is then told what there is.
-const PATIENT: Options =
-    Options { wait: Duration::ZERO, waits_by_default: true, min_revision: None, miss_200: true };
+const PATIENT: Options = Options {
+    wait: Duration::ZERO,
+    waits_by_default: true,
+    min_revision: None,
+    is_of_visit: false,
+    miss_200: true,
+};
 
 fn nothing_named() -> ApiError {
     ApiError::new(
@@ -194,6 +201,14 @@ fn after(pairs: &Pairs) -> Result<Option<u64>, ApiError> {
 fn text<'p>(pairs: &'p Pairs, name: &str) -> Result<Option<&'p str>, ApiError> {
     let text = pairs.one(name).map_err(|unclear| invalid(name, unclear))?;
     Ok(text.filter(|text| !text.is_empty()))
+}
+
+/// What was left out, without the names of what an agent wrote: a name may be what it stands for.
+fn kinds(left_out: &str) -> String {
+    let is_ours = |name: &&str| attributes::PARTS.contains(name);
+    let ours = left_out.split(',').filter(is_ours);
+    let data = left_out.split(',').any(|name| !is_ours(&name)).then_some("data");
+    ours.chain(data).collect::<Vec<_>>().join(",")
 }
 
 fn nothing(miss: &Miss) -> Found<'static> {

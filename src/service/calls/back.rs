@@ -81,7 +81,7 @@ impl Calls {
     ) -> Result<String, ServiceError> {
         require(asked.who, Scope::HandoffWrite, Some(&asked.connector.account))?;
         let Some(call) = asked.webhook.call() else {
-            return self.nobody(asked, "a webhook without a CallSid");
+            return self.nobody(asked, "a webhook without a CallSid").await;
         };
         let known = patient(self.parts.calls.get(&names::call(&asked.connector.id, &call))).await;
         let is_long_over = self.is_long_over(asked, &call, &known).await;
@@ -153,7 +153,9 @@ impl Calls {
             }
         }
         let Some(onward) = self.onward(asked, call, &found, failed) else {
-            return self.nobody(asked, "it needs a person, and the connector names no workflow");
+            return self
+                .nobody(asked, "it needs a person, and the connector names no workflow")
+                .await;
         };
         self.count(if failed { "agent_failed" } else { found.outcome() });
         match found {
@@ -210,7 +212,8 @@ impl Calls {
         let after = asked.webhook.after();
         // At once it is only looked whether it is there.
         let tells = if until.is_some() { Tells::All } else { Tells::Finds };
-        let patience = Patience { until, min_revision: Some(after.saturating_add(1)), tells };
+        let patience =
+            Patience { until, min_revision: Some(after.saturating_add(1)), is_strict: true, tells };
         let ask = ask(asked, call);
         let reading = self.parts.handoffs.read(asked.who, &ask, patience, enter);
         let end = until.unwrap_or_else(Instant::now) + STORE_PATIENCE;

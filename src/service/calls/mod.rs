@@ -34,6 +34,7 @@ use crate::domain::handoff_id::HandoffId;
 use crate::domain::principal::Credential;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
+use crate::domain::timeline::Action;
 use crate::domain::timeline::What;
 use crate::service::error::CallError;
 use crate::service::error::Missing;
@@ -199,12 +200,20 @@ impl Calls {
     }
 
     /// The `TwiML` for a call that nobody takes.
-    fn nobody(&self, asked: &Asked<'_>, why: &'static str) -> Result<String, ServiceError> {
+    async fn nobody(&self, asked: &Asked<'_>, why: &'static str) -> Result<String, ServiceError> {
         let connector = &asked.connector;
         let fallback = connector.settings.fallback.as_ref();
         let to = if fallback.is_some() { "the fallback" } else { "the number's own fallback URL" };
         tracing::warn!(connector_id = %connector.id, "a call goes to {to}: {why}");
         self.count("fallback");
+        if let Some(call) = asked.webhook.call() {
+            let (leg, action) = (asked.webhook.leg(), Action::Fallback);
+            let what = What::Routed { leg, action, connector_id: connector.id.clone() };
+            let notes = self.noted(asked, &call, &what, "fallback");
+            if let Err(why) = patient(self.parts.timelines.add(notes)).await {
+                goes_on_without(asked, &why);
+            }
+        }
         let language = connector.settings.extra_info.telephony().tts_lang_code.as_str();
         let fallback = fallback.ok_or(CallError::NoFallback)?;
         Ok(onward::fallback(fallback, language))
@@ -222,7 +231,7 @@ impl Calls {
         if webhook.is_over() || !failed {
             return Ok(twiml::EMPTY.to_owned());
         }
-        self.nobody(asked, "the queue, or whoever was called, did not take it")
+        self.nobody(asked, "the queue, or whoever was called, did not take it").await
     }
 
     fn count(&self, outcome: &'static str) {

@@ -109,7 +109,11 @@ impl Handoffs {
             return Err(Miss::of(Missing::Erased).into());
         }
         match put {
-            Written::Done(stored) => Ok(stored),
+            Written::Done(stored) => {
+                // A task may be known by one of them.
+                self.tell_of_change(account, own);
+                Ok(stored)
+            }
             Written::Conflict => Err(ServiceError::Contended),
         }
     }

@@ -25,6 +25,8 @@ use crate::service::require;
 use crate::store::l1::Found;
 use crate::store::names;
 
+// Why a handoff is missed that an earlier visit of its call left.
+const EARLIER_VISIT: &str = "earlier_visit";
 // Handoffs that carry one shared id, listed in one go; the first is nearly always the one.
 const SHARING_PAGE: usize = 64;
 
@@ -55,6 +57,8 @@ pub struct Patience {
     pub until: Option<Instant>,
     /// The revision it waits for; any if it names none.
     pub min_revision: Option<u64>,
+    /// An older one is another conversation's: nobody gets it.
+    pub is_strict: bool,
     /// What of it is told in the handoff's timeline.
     pub tells: Tells,
 }
@@ -113,7 +117,7 @@ impl Handoffs {
                 waited = Some(since.elapsed());
             }
         }
-        self.tell(who, (&account, ask), (&found, waited), patience.tells);
+        self.tell(who, (&account, ask), (&found, waited), patience);
         self.conclude(who, &account, ask, found).await
     }
 
@@ -123,9 +127,19 @@ impl Handoffs {
         who: &Principal,
         (account, ask): (&AccountId, &Ask),
         (found, waited): (&Result<Read, ServiceError>, Option<Duration>),
-        tells: Tells,
+        patience: Patience,
     ) {
+        let (By::Id(id) | By::SharedId(id)) = &ask.by;
+        let Patience { tells, min_revision, is_strict, .. } = patience;
+        let is_older = |handoff: &Handoff| {
+            is_strict && min_revision.is_some_and(|wanted| handoff.revision < wanted)
+        };
         match found {
+            Ok(Read { handoff, .. }) if is_older(handoff) => {
+                if tells == Tells::All {
+                    self.timelines.missed(who, account, id, (EARLIER_VISIT, waited));
+                }
+            }
             Ok(Read { handoff, .. }) if tells != Tells::Nothing => {
                 let (heading, expires_at) = (&handoff.heading, handoff.expires_at);
                 self.timelines.read(who, heading, expires_at);
@@ -134,7 +148,6 @@ impl Handoffs {
                 }
             }
             Err(ServiceError::NoHandoff(miss)) if tells == Tells::All => {
-                let (By::Id(id) | By::SharedId(id)) = &ask.by;
                 self.timelines.missed(who, account, id, (miss.why.as_str(), waited));
             }
             Ok(_) | Err(_) => {}

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot::Receiver;
+
 use crate::domain::account::AccountId;
 use crate::domain::account::ProjectId;
 use crate::domain::clock::Timestamp;
@@ -92,14 +94,20 @@ impl Handoffs {
         let own = found.as_ref().ok().map(|read| read.handoff.heading.id.clone());
         let shared_id = found.as_ref().ok().and_then(|read| read.handoff.heading.shared_id.clone());
         let mut ids = self.ids_told(who, &account, own.as_ref().unwrap_or(asked)).await?;
-        ids.extend(std::iter::once(asked.clone()).chain(shared_id));
+        if !who.is_of_one_call() {
+            ids.extend(std::iter::once(asked.clone()).chain(shared_id));
+        }
         let (mut events, left_out) = self.told(&account, &ids).await?;
-        events.retain(|event| {
+        let is_open = |event: &Event| {
             let project = event.project.as_ref();
             is_open(who, &account, project, event.client_env)
                 && project.is_none_or(|own| ask.project.as_ref().is_none_or(|named| named == own))
-        });
-        if events.is_empty() && state != State::Live {
+        };
+        let is_placed = |event: &&Event| event.project.is_some();
+        let is_foreign = events.iter().any(|event| is_placed(&event))
+            && !events.iter().filter(is_placed).any(is_open);
+        events.retain(is_open);
+        if (events.is_empty() || is_foreign) && state != State::Live {
             return self.no_story(who, &account, ask, found).await;
         }
         let acceptances = acceptances(&events, self.clock.now());
@@ -130,11 +138,17 @@ impl Handoffs {
         if who.is_of_one_call() {
             return Ok(ids);
         }
-        ids.extend(self.aliases_of(account, own).await?);
+        for alias in self.aliases_of(account, own).await? {
+            // What was written under it since is another handoff.
+            if self.there(account, &alias).await?.is_none() {
+                ids.push(alias);
+            }
+        }
         Ok(ids)
     }
 
-    async fn aliases_of(
+    /// The ids that lead to a handoff beside its own.
+    pub(in crate::service) async fn aliases_of(
         &self,
         account: &AccountId,
         own: &HandoffId,
@@ -233,12 +247,16 @@ impl Handoffs {
         Ok(Tied::Nothing)
     }
 
-    /// Writes what readers did, and counts whether context came in time, for as long as the server runs.
-    pub async fn keep_timelines(self: Arc<Self>) {
+    /// Writes what readers did, and counts whether context came in time, until it is told to stop. Not cut off
+    /// in between: what is under way counts as written.
+    pub async fn keep_timelines(self: Arc<Self>, mut stop: Receiver<()>) {
         let mut tick = tokio::time::interval(FLUSH_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            tick.tick().await;
+            tokio::select! {
+                _ = tick.tick() => {}
+                _ = &mut stop => return,
+            }
             self.timelines.flush(false).await;
             for ((account, id), due) in self.timelines.due() {
                 if let Err(why) = self.count(&account, &id, &due).await {
@@ -267,10 +285,19 @@ impl Handoffs {
         };
         let mut ids = vec![own.clone()];
         ids.extend(self.aliases_of(account, &own).await?);
+        ids.push(id.clone());
         let (events, _) = self.told(account, &ids).await?;
         let now = self.clock.now();
         let mut again = None;
+        let is_counted = |acceptance: &Acceptance| {
+            let name = acceptance.name();
+            let is_it = |event: &Event| matches!(&event.what, What::Counted { acceptance } if *acceptance == name);
+            events.iter().any(is_it)
+        };
         for acceptance in acceptances(&events, now) {
+            if is_counted(&acceptance) {
+                continue;
+            }
             if acceptance.settles_at > now || acceptance.outcome == Outcome::Open {
                 let at = again
                     .map_or(acceptance.settles_at, |at: Timestamp| at.min(acceptance.settles_at));

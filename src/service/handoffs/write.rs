@@ -315,7 +315,7 @@ impl Handoffs {
             Written::Done(handoff) => {
                 if changed {
                     self.recent.note(heading, now);
-                    self.tell_of_change(heading);
+                    self.tell_of_change(&heading.account, &heading.id);
                 }
                 Ok(Some(Stored { handoff, created: there.is_none(), changed }))
             }
@@ -349,8 +349,8 @@ impl Handoffs {
 
     /// Tells whoever brings tasks up to date. Where too much is written at once for that, the tasks stay as
     /// they are: a plugin reads the handoff itself.
-    fn tell_of_change(&self, heading: &Heading) {
-        let changed = || Changed { account: heading.account.clone(), id: heading.id.clone() };
+    pub(in crate::service) fn tell_of_change(&self, account: &AccountId, id: &HandoffId) {
+        let changed = || Changed { account: account.clone(), id: id.clone() };
         if let Some(changes) = &self.changes
             && changes.try_send(changed()).is_err()
         {

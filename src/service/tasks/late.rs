@@ -29,7 +29,7 @@ use crate::twilio::tasks::TaskError;
 const TRIES: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 // Tasks at once.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 64;
 // Nothing is done to a task that is over.
 const OVER: [&str; 3] = ["wrapping", "completed", "canceled"];
 
@@ -54,16 +54,20 @@ impl Tasks {
     /// A handoff was written: the task that its call is by now gets it.
     async fn changed(&self, changed: &Changed) -> Result<(), StoreError> {
         let Changed { account, id } = changed;
-        let Some(task) = self.parts.tasks.get(&names::task(account, id)).await?.live() else {
-            return Ok(());
-        };
+        let mut task = self.parts.tasks.get(&names::task(account, id)).await?.live();
+        if task.is_none() {
+            for alias in self.parts.handoffs.aliases_of(account, id).await? {
+                task = task.or(self.parts.tasks.get(&names::task(account, &alias)).await?.live());
+            }
+        }
+        let Some(task) = task else { return Ok(()) };
         let Some(handoff) = self.parts.handoffs.there(account, id).await? else { return Ok(()) };
         self.catch_up(&task.record, &handoff).await;
         Ok(())
     }
 
     /// Gives a task what its handoff says.
-    pub(super) async fn catch_up(&self, task: &Task, handoff: &Handoff) {
+    async fn catch_up(&self, task: &Task, handoff: &Handoff) {
         match self.update(task, handoff).await {
             Ok(()) | Err(TaskError::Gone) => {}
             Err(why) => {
@@ -87,14 +91,16 @@ impl Tasks {
         }
         let mut pause = FIRST_PAUSE;
         let mut last = TaskError::Changed;
-        for _ in 0..TRIES {
+        for at in 0..TRIES {
+            if at > 0 {
+                // Those who write one task at once do not all come back at once.
+                sleep(pause + pause.mul_f64(jitter(&task.task_sid, pause))).await;
+                pause *= 2;
+            }
             match self.try_once(connector, link, (task, handoff)).await {
                 Err(why @ (TaskError::Changed | TaskError::Later(_))) => last = why,
                 done => return done,
             }
-            // Those who write one task at once do not all come back at once.
-            sleep(pause + pause.mul_f64(jitter(&task.task_sid, pause))).await;
-            pause *= 2;
         }
         Err(last)
     }

@@ -77,7 +77,7 @@ impl Tasks {
     /// a call of this connector's, or of another that the same Twilio account is linked to, is passed over:
     /// a workspace tells of all its tasks.
     pub async fn told(
-        self: &Arc<Self>,
+        &self,
         who: &Principal,
         through: &Connector,
         event: &TaskEvent,
@@ -110,11 +110,9 @@ impl Tasks {
         if event.is_acceptance() || event.ends() {
             self.parts.timelines.settle(&connector.account, id, Some(connector.id.clone()));
         }
-        if let Some(handoff) = handoff.filter(|_| is_new(event)) {
-            let tasks = Arc::clone(self);
-            let task = task_of(connector, account_sid, event);
+        if is_new(event) && handoff.is_some() {
             // Twilio waits for the answer to what it tells, and not for what it is told.
-            tokio::spawn(async move { tasks.catch_up(&task, &handoff).await });
+            self.parts.handoffs.tell_of_change(&connector.account, id);
         }
         Ok(())
     }

@@ -75,11 +75,20 @@ impl Gathered {
         }
     }
 
-    /// What there is of a handoff that may not be written yet.
+    /// What there is of a handoff that is not written yet.
     pub(super) fn of(&self, whose: &Whose<'_>) -> Option<Tallies> {
         let hash = self.hasher.hash_one((whose.account, whose.id));
         let shard = self.shard(hash);
-        shard.handoffs.get(&hash).filter(|tallies| tallies.are_of(whose)).cloned()
+        let there = shard.handoffs.get(&hash).filter(|tallies| tallies.are_of(whose));
+        there.map(Tallies::unwritten)
+    }
+
+    /// Forgets who read a handoff that is no more; answers it.
+    pub(super) fn forget(&self, whose: &Whose<'_>) -> Option<Tallies> {
+        let hash = self.hasher.hash_one((whose.account, whose.id));
+        let mut shard = self.shard(hash);
+        shard.handoffs.get(&hash).filter(|tallies| tallies.are_of(whose))?;
+        shard.handoffs.remove(&hash)
     }
 
     /// Takes what is to be written at `now`, of `most` handoffs; all of it at the end. What it takes counts

@@ -129,9 +129,13 @@ impl Timelines {
     /// What is noted of a handoff that is erased.
     pub(super) fn of_erased(&self, heading: &Heading, by: By) -> Vec<Note> {
         let now = self.clock.now();
+
         let telling = Telling { what: &What::Erased { by }, at: now, name: Name::None };
-        // Not for as long as it would have lived.
-        self.note(heading, telling, Until::Exactly(now.plus(TOMBSTONE_LIFE)))
+        // Not for as long as it would have lived; nor who read it, which is written with it.
+        let until = Until::Exactly(now.plus(TOMBSTONE_LIFE));
+        let readers = self.reads.forget(&whose(heading, now));
+        let readers = readers.iter().flat_map(|tallies| self.of_readers(tallies, until));
+        readers.chain(self.note(heading, telling, until)).collect()
     }
 
     /// What is noted of a call, whether it has a handoff or not.
@@ -273,7 +277,9 @@ impl Timelines {
             // Who was not let in could not say of which account it is.
             self.refused.of(&nobodys, id),
         ];
-        for tallies in in_memory.iter().flatten() {
+        let now = self.clock.now();
+        let is_recent = |tallies: &&Tallies| tallies.last().plus(TOMBSTONE_LIFE) > now;
+        for tallies in in_memory.iter().flatten().filter(is_recent) {
             told.events.extend(tallies.events().into_iter().map(|(event, _)| event));
         }
         Ok(told)
@@ -284,7 +290,10 @@ impl Timelines {
         let most = if is_end { usize::MAX } else { FLUSHED };
         let taken = self.reads.take(self.clock.now(), is_end, most);
         for batch in taken.chunks(BATCH) {
-            let notes = batch.iter().flat_map(|tallies| self.of_readers(tallies)).collect();
+            let notes = batch
+                .iter()
+                .flat_map(|tallies| self.of_readers(tallies, lasting(tallies)))
+                .collect();
             if let Err(why) = self.add(notes).await {
                 tracing::warn!(error = %why, "who read handoffs could not be written yet");
                 self.reads.not_written(batch);
@@ -292,8 +301,7 @@ impl Timelines {
         }
     }
 
-    fn of_readers(&self, tallies: &Tallies) -> Vec<Note> {
-        let until = Until::AtLeast(tallies.expires_at.plus(TOMBSTONE_LIFE));
+    fn of_readers(&self, tallies: &Tallies, until: Until) -> Vec<Note> {
         let of = (&tallies.account, &tallies.id);
         let note = |(event, name): (Event, [String; 4])| {
             let name = name.each_ref().map(String::as_str);
@@ -331,9 +339,10 @@ impl Timelines {
         acceptance: &Acceptance,
     ) -> Result<bool, StoreError> {
         let now = self.clock.now();
-        let event = Event { at: now, project: None, client_env: None, what: What::Counted };
-        let until = Until::AtLeast(now.plus(TOMBSTONE_LIFE));
         let name = acceptance.name();
+        let what = What::Counted { acceptance: name.clone() };
+        let event = Event { at: now, project: None, client_env: None, what };
+        let until = Until::AtLeast(now.plus(TOMBSTONE_LIFE));
         let name = Name::First(&["counted", &name]);
         let note = self.journals.note((account, id), &event, name, until)?;
         Ok(self.journals.add(vec![note]).await?.contains(&true))
@@ -345,6 +354,11 @@ impl Timelines {
         let mut all = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         all.extract_if(|_, due| due.at <= now).collect()
     }
+}
+
+/// As long as what was read is remembered.
+fn lasting(tallies: &Tallies) -> Until {
+    Until::AtLeast(tallies.expires_at.plus(TOMBSTONE_LIFE))
 }
 
 fn whose(heading: &Heading, expires_at: Timestamp) -> Whose<'_> {

@@ -1,6 +1,8 @@
 //! [`Story`]: what is known of a handoff, in order, each thing once.
 
+use crate::domain::clock::Timestamp;
 use crate::domain::handoff_id::HandoffId;
+use crate::domain::timeline::Action;
 use crate::domain::timeline::By;
 use crate::domain::timeline::Event;
 use crate::domain::timeline::Times;
@@ -62,7 +64,7 @@ pub(in crate::service) fn in_order(events: Vec<Event>, state: State) -> Vec<Even
                 Some(_) => {}
                 None => parts.push((own, times, event)),
             }
-        } else if event.what != What::Counted {
+        } else if !matches!(event.what, What::Counted { .. }) {
             once(&mut told, event);
         }
     }
@@ -76,8 +78,30 @@ pub(in crate::service) fn in_order(events: Vec<Event>, state: State) -> Vec<Even
     if state == State::Expired {
         told.extend(expired(&told));
     }
-    told.sort_by_key(|event| event.at);
+    told.sort_by_cached_key(place);
     told
+}
+
+/// Where an event stands: of one moment, in the order in which things happen, whatever was told first.
+fn place(event: &Event) -> (Timestamp, u8, u64, String) {
+    const BEGINNINGS: [&str; 2] = ["task.created", "reservation.created"];
+    let (rank, revision) = match &event.what {
+        What::Refused { .. } | What::Missed { .. } => (0, 0),
+        What::Routed { action: Action::ToAgent, .. } => (1, 0),
+        What::Written { revision, .. } => (2, *revision),
+        What::Renewed { .. } | What::Packed { .. } | What::Held { .. } => (3, 0),
+        What::Read { .. } | What::Waited { .. } => (4, 0),
+        What::Routed { .. } | What::AgentFailed { .. } => (5, 0),
+        What::Taskrouter { kind, .. } if BEGINNINGS.contains(&kind.as_str()) => {
+            (6, u64::from(*kind != BEGINNINGS[0]))
+        }
+        What::TaskUpdated { .. } | What::Receipt { .. } => (7, 0),
+        What::Taskrouter { .. } => (8, 0),
+        What::CallStatus { .. } | What::Counted { .. } => (9, 0),
+        What::Expired | What::Erased { .. } => (10, 0),
+    };
+    let text = serde_json::to_string(&event.what).unwrap_or_default();
+    (event.at, rank, revision, text)
 }
 
 /// What `TaskRouter` tells by two ways, or twice, is told of its earliest moment.
@@ -102,16 +126,18 @@ fn task_event(what: &What) -> Option<(String, String, Option<String>)> {
 fn expired(told: &[Event]) -> Option<Event> {
     let last = told.iter().filter_map(|event| {
         if let What::Held { until } = &event.what {
-            return Some(*until);
+            return Some((event.at, *until));
         }
         let (What::Written { expires_at, .. } | What::Renewed { expires_at, .. }) = &event.what
         else {
             return None;
         };
-        Some(*expires_at)
+        Some((event.at, *expires_at))
     });
+    // Of one moment the one that was told last.
+    let (_, at) = last.max_by_key(|(told_at, _)| *told_at)?;
     let (project, client_env) = (None, None);
-    last.max().map(|at| Event { at, project, client_env, what: What::Expired })
+    Some(Event { at, project, client_env, what: What::Expired })
 }
 
 /// What was counted in parts.

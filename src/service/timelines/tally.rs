@@ -135,6 +135,18 @@ impl Tallies {
         self.id == *whose.id && self.account == *whose.account
     }
 
+    /// Those that are not written yet.
+    pub(super) fn unwritten(&self) -> Self {
+        let is_new = |tally: &&Tally| tally.written < tally.count;
+        Self { all: self.all.iter().filter(is_new).cloned().collect(), ..self.clone() }
+    }
+
+    /// When anything was counted last.
+    pub(super) fn last(&self) -> Timestamp {
+        let last = self.all.iter().map(|tally| tally.last).max();
+        last.unwrap_or(Timestamp::from_micros(0))
+    }
+
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.all.is_empty()
@@ -252,7 +264,9 @@ pub(super) fn by(who: &Principal) -> By {
     let (door, by) = match &who.credential {
         Credential::Key => (Door::Key, who.name.clone()),
         Credential::TwilioSignature | Credential::LinkedSignature { .. } => {
-            (Door::Twilio, who.name.clone())
+            // Through which connector, other events tell.
+            let account = who.name.rsplit(':').next().unwrap_or_default();
+            (Door::Twilio, account.to_owned())
         }
         Credential::ConnectorToken(_) => (Door::ConnectorToken, who.name.clone()),
         Credential::CallToken => (Door::CallToken, who.name.clone()),

@@ -109,6 +109,10 @@ const GIVEN_UP: [(&str, bool); 8] = [
     ("language", false),
 ];
 
+/// The names of what may be given up: ours, and none of an agent's.
+pub const PARTS: [&str; 8] =
+    ["summary", "content", "customers", "ivr_path", "handoff", "insights", "reason", "language"];
+
 /// The attributes for Send To Flex as JSON, and the names of what was shortened or left out, separated
 /// by commas.
 pub(super) fn of_widget(

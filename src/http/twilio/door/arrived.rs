@@ -163,6 +163,7 @@ impl Arrived {
             payload,
             pairs: &self.pairs,
             is_webhook: route == Route::Webhook || (route == Route::Events && self.is_form),
+            is_of_tasks: route == Route::Events,
             connector: self.connector.as_deref(),
         }
     }
