@@ -99,9 +99,11 @@ pub enum FlexRefused {
 /// Whether a text has the shape of a Flex user's token: JWE in its compact form, five parts, of which the
 /// second may be empty. What stands in them Twilio tells.
 pub fn is_token(text: &str) -> bool {
-    let dots = memchr_iter(b'.', text.as_bytes()).count();
-    let is_bare = text.starts_with('.') || text.ends_with('.') || text.contains("...");
-    dots == 4 && !is_bare
+    let mut dots = memchr_iter(b'.', text.as_bytes());
+    let first = [dots.next(), dots.next(), dots.next(), dots.next()];
+    let [Some(head), Some(key), Some(iv), Some(sealed)] = first else { return false };
+    let is_whole = head > 0 && iv > key + 1 && sealed > iv + 1 && sealed + 1 < text.len();
+    is_whole && dots.next().is_none()
 }
 
 /// Whether nothing but the parts' own alphabet and their dots stands in it.
