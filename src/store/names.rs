@@ -100,14 +100,30 @@ pub fn answers_telling(account: &AccountId, id: &HandoffId) -> Vec<u8> {
     joined(b"wl\0", account, id)
 }
 
-/// The key of the journal of a handoff.
+/// The key of the journal of a handoff: beside the handoff's own, so that a write touches one place.
 pub fn timeline(account: &AccountId, id: &HandoffId) -> Vec<u8> {
-    joined(b"t\0", account, id)
+    [handoff(account, id).as_slice(), b"\0"].concat()
 }
 
 /// The key of the task that a call came to be, by an id that finds its handoff.
 pub fn task(account: &AccountId, id: &HandoffId) -> Vec<u8> {
     joined(b"tk\0", account, id)
+}
+
+/// The set of the ids that have a task which is not over. It lists [`task_listed`].
+pub fn tasks_open() -> Vec<u8> {
+    b"tl\0".to_vec()
+}
+
+/// As what sets list a task.
+pub fn task_listed(account: &AccountId, id: &HandoffId) -> Vec<u8> {
+    joined(b"", account, id)
+}
+
+/// Account and id of a [`task_listed`].
+pub fn read_task_listed(name: &[u8]) -> Option<(AccountId, HandoffId)> {
+    let (account, id) = std::str::from_utf8(name).ok()?.split_once('\0')?;
+    Some((account.parse().ok()?, id.parse().ok()?))
 }
 
 /// The set of the connectors that a Twilio account is linked to. It lists ids.

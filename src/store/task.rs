@@ -3,9 +3,13 @@
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::domain::account::AccountId;
 use crate::domain::account_sid::AccountSid;
 use crate::domain::connector::ConnectorId;
+use crate::domain::handoff_id::HandoffId;
 use crate::store::kv::Member;
+use crate::store::kv::Order;
+use crate::store::names;
 use crate::store::record::Plain;
 use crate::store::record::Stored;
 
@@ -15,6 +19,10 @@ pub type StoredTask = Stored<Task>;
 /// A task, as far as it must be found again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
+    /// Whose handoff it is tied to.
+    pub account: AccountId,
+    /// By which id.
+    pub id: HandoffId,
     /// The connector that its call came through.
     pub connector: ConnectorId,
     /// Whose it is.
@@ -35,7 +43,9 @@ impl Plain for Task {
     const KIND: u8 = 9;
 
     fn members(&self) -> Vec<Member> {
-        Vec::new()
+        let name = names::task_listed(&self.account, &self.id);
+        let open = Member { set: names::tasks_open(), name, order: Order::ByName };
+        (!self.is_over).then_some(open).into_iter().collect()
     }
 
     fn weight(&self) -> usize {
@@ -65,6 +75,8 @@ mod tests {
 
     fn task(sid: &str, leg: u32, at: u64, is_over: bool) -> Task {
         Task {
+            account: AccountId::default(),
+            id: "CA1".parse().unwrap(),
             connector: "conn_00000000000000000001".parse().unwrap(),
             account_sid: "AC0123456789abcdef0123456789abcdef".parse().unwrap(),
             workspace_sid: "WS1".to_owned(),

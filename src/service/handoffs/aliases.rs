@@ -111,7 +111,7 @@ impl Handoffs {
         match put {
             Written::Done(stored) => {
                 // A task may be known by one of them.
-                self.tell_of_change(account, own);
+                self.tell_of_change(account, own, more);
                 Ok(stored)
             }
             Written::Conflict => Err(ServiceError::Contended),

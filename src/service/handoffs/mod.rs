@@ -110,6 +110,8 @@ pub struct Changed {
     pub account: AccountId,
     /// Which.
     pub id: HandoffId,
+    /// Further ids that it was given.
+    pub aliases: Vec<HandoffId>,
 }
 
 /// What a handoff may be.

@@ -315,7 +315,7 @@ impl Handoffs {
             Written::Done(handoff) => {
                 if changed {
                     self.recent.note(heading, now);
-                    self.tell_of_change(&heading.account, &heading.id);
+                    self.tell_of_change(&heading.account, &heading.id, Vec::new());
                 }
                 Ok(Some(Stored { handoff, created: there.is_none(), changed }))
             }
@@ -349,11 +349,15 @@ impl Handoffs {
 
     /// Tells whoever brings tasks up to date. Where too much is written at once for that, the tasks stay as
     /// they are: a plugin reads the handoff itself.
-    pub(in crate::service) fn tell_of_change(&self, account: &AccountId, id: &HandoffId) {
-        let changed = || Changed { account: account.clone(), id: id.clone() };
-        if let Some(changes) = &self.changes
-            && changes.try_send(changed()).is_err()
-        {
+    pub(in crate::service) fn tell_of_change(
+        &self,
+        account: &AccountId,
+        id: &HandoffId,
+        aliases: Vec<HandoffId>,
+    ) {
+        let Some(changes) = &self.changes else { return };
+        let changed = Changed { account: account.clone(), id: id.clone(), aliases };
+        if changes.try_send(changed).is_err() {
             tracing::warn!("more handoffs are written than tasks can be brought up to date with");
         }
     }

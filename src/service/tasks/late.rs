@@ -9,9 +9,11 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::domain::account::AccountId;
 use crate::domain::connector::Connector;
 use crate::domain::connector::link::Link;
 use crate::domain::handoff::Handoff;
+use crate::domain::handoff_id::HandoffId;
 use crate::domain::timeline::What;
 use crate::service::handoffs::Changed;
 use crate::service::tasks::Tasks;
@@ -28,6 +30,8 @@ use crate::twilio::tasks::TaskError;
 // Tries, of which each may take two questions of two seconds.
 const TRIES: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+// Ids of open tasks looked up together.
+const PAGE: usize = 4096;
 // Tasks at once.
 const AT_ONCE: usize = 64;
 // Nothing is done to a task that is over.
@@ -35,8 +39,12 @@ const OVER: [&str; 3] = ["wrapping", "completed", "canceled"];
 
 /// Brings tasks up to date with what is written, for as long as anything is.
 pub async fn bring_up_to_date(tasks: Arc<Tasks>, mut changes: Receiver<Changed>) {
+    tasks.find_open().await;
     let mut under_way = JoinSet::new();
     while let Some(changed) = changes.recv().await {
+        if !tasks.may_concern(&changed) {
+            continue;
+        }
         while under_way.len() >= AT_ONCE {
             under_way.join_next().await;
         }
@@ -51,19 +59,55 @@ pub async fn bring_up_to_date(tasks: Arc<Tasks>, mut changes: Receiver<Changed>)
 }
 
 impl Tasks {
-    /// A handoff was written: the task that its call is by now gets it.
+    /// Learns which ids have a task that was made before this server was started.
+    async fn find_open(&self) {
+        let mut after = None;
+        loop {
+            let page = self.parts.tasks.members(names::tasks_open(), after, PAGE).await;
+            let page = page.unwrap_or_else(|why| {
+                tracing::warn!(error = %why, "the tasks that are open could not be looked up");
+                self.open.add_all();
+                Vec::new()
+            });
+            for (account, id) in page.iter().filter_map(|name| names::read_task_listed(name)) {
+                self.open.add(&account, &id, self.parts.clock.now());
+            }
+            match page.into_iter().nth(PAGE - 1) {
+                Some(last) => after = Some(last),
+                None => return,
+            }
+        }
+    }
+
+    /// Whether what was written may have a task.
+    fn may_concern(&self, changed: &Changed) -> bool {
+        let mut ids = std::iter::once(&changed.id).chain(&changed.aliases);
+        ids.any(|id| self.open.may_have(&changed.account, id))
+    }
+
+    /// A handoff was written, or found by further ids: the task that its call is by now gets it.
     async fn changed(&self, changed: &Changed) -> Result<(), StoreError> {
-        let Changed { account, id } = changed;
-        let mut task = self.parts.tasks.get(&names::task(account, id)).await?.live();
-        if task.is_none() {
-            for alias in self.parts.handoffs.aliases_of(account, id).await? {
-                task = task.or(self.parts.tasks.get(&names::task(account, &alias)).await?.live());
+        let Changed { account, id, aliases } = changed;
+        let mut task = self.task(account, id).await?;
+        for alias in aliases {
+            if task.is_none()
+                && let Some(known) = self.task(account, alias).await?
+            {
+                // Found by the handoff's own id from now on.
+                let own = Task { id: id.clone(), ..known };
+                self.keep_under(own.clone()).await?;
+                task = Some(own);
             }
         }
         let Some(task) = task else { return Ok(()) };
         let Some(handoff) = self.parts.handoffs.there(account, id).await? else { return Ok(()) };
-        self.catch_up(&task.record, &handoff).await;
+        self.catch_up(&task, &handoff).await;
         Ok(())
+    }
+
+    async fn task(&self, account: &AccountId, id: &HandoffId) -> Result<Option<Task>, StoreError> {
+        let found = self.parts.tasks.get(&names::task(account, id)).await?.live();
+        Ok(found.map(|found| found.record.clone()))
     }
 
     /// Gives a task what its handoff says.

@@ -2,6 +2,7 @@
 //! what was written after a task was made.
 
 mod late;
+mod open;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use crate::service::error::ServiceError;
 use crate::service::handoffs::Handoffs;
 use crate::service::handoffs::story::Tied;
 use crate::service::require;
+use crate::service::tasks::open::Open;
 use crate::service::timelines::Telling;
 use crate::service::timelines::Timelines;
 use crate::store::call::StoredCall;
@@ -26,6 +28,7 @@ use crate::store::connector::StoredConnector;
 use crate::store::journals::Name;
 use crate::store::kv::Change;
 use crate::store::kv::Expect;
+use crate::store::kv::StoreError;
 use crate::store::names;
 use crate::store::record::Record;
 use crate::store::records::Records;
@@ -44,6 +47,7 @@ const RACES: usize = 8;
 #[derive(Debug)]
 pub struct Tasks {
     parts: Parts,
+    open: Open,
 }
 
 /// What they work with.
@@ -70,7 +74,7 @@ pub struct Parts {
 impl Tasks {
     /// Use cases over `parts`.
     pub fn new(parts: Parts) -> Self {
-        Self { parts }
+        Self { parts, open: Open::default() }
     }
 
     /// Keeps what became of a task, once, however often and in whatever order it is told. What is not about
@@ -110,9 +114,10 @@ impl Tasks {
         if event.is_acceptance() || event.ends() {
             self.parts.timelines.settle(&connector.account, id, Some(connector.id.clone()));
         }
-        if is_new(event) && handoff.is_some() {
-            // Twilio waits for the answer to what it tells, and not for what it is told.
-            self.parts.handoffs.tell_of_change(&connector.account, id);
+        if is_new(event) {
+            // Now that the task is known: the handoff may have come meanwhile. Twilio waits for the answer to
+            // what it tells, and not for what it is told.
+            self.parts.handoffs.tell_of_change(&connector.account, id, Vec::new());
         }
         Ok(())
     }
@@ -173,33 +178,38 @@ impl Tasks {
         if !is_new(event) && !event.ends() {
             return Ok(());
         }
-        let told = task_of(connector, account_sid, event);
+        let told = task_of(connector, account_sid, event, own);
         let others = event.about.ids.iter().filter(|id| *id != own);
         for id in std::iter::once(own).chain(others) {
-            self.keep_under(names::task(&connector.account, id), &told).await?;
+            self.keep_under(Task { id: id.clone(), ..told.clone() }).await?;
         }
         Ok(())
     }
 
-    async fn keep_under(&self, key: Vec<u8>, told: &Task) -> Result<(), ServiceError> {
+    /// Keeps a task by one id. It is known to be there before it is, so that no write in between misses it.
+    async fn keep_under(&self, told: Task) -> Result<(), StoreError> {
+        let now = self.parts.clock.now();
+        self.open.add(&told.account, &told.id, now);
+        let key = names::task(&told.account, &told.id);
         let mut there = self.parts.tasks.get(&key).await?.live();
         for _ in 0..RACES {
             let kept = match &there {
                 None => told.clone(),
-                Some(there) => match there.record.with(told) {
+                Some(there) => match there.record.with(&told) {
                     Some(kept) => kept,
                     None => return Ok(()),
                 },
             };
             let expect = there.map_or(Expect::Absent, |there| Expect::Revision(there.revision()));
-            let task = StoredTask::new(kept, self.parts.clock.now().plus(CALL_LIFE));
+            let task = StoredTask::new(kept, now.plus(CALL_LIFE));
             let put = self.parts.tasks.put(key.clone(), task, expect, Change::Content).await?;
             if let Written::Done(_) = put {
                 return Ok(());
             }
             there = self.parts.tasks.load(&key).await?.live();
         }
-        Err(ServiceError::Contended)
+        // Others told of the same task all the while.
+        Ok(())
     }
 }
 
@@ -223,8 +233,15 @@ fn is_new(event: &TaskEvent) -> bool {
     ["task.created", "reservation.created"].contains(&event.kind.as_str())
 }
 
-fn task_of(connector: &Connector, account_sid: AccountSid, event: &TaskEvent) -> Task {
+fn task_of(
+    connector: &Connector,
+    account_sid: AccountSid,
+    event: &TaskEvent,
+    id: &HandoffId,
+) -> Task {
     Task {
+        account: connector.account.clone(),
+        id: id.clone(),
         connector: connector.id.clone(),
         account_sid,
         workspace_sid: event.workspace_sid.clone(),
