@@ -14,7 +14,7 @@
 //! | [`service`] | use cases; each asks first who is asking |
 //! | [`auth`] | doors: a credential in, a principal out; how fast it may ask |
 //! | [`store`] | bytes that survive a restart: engines, seal, records, L1 |
-//! | [`twilio`] | what Twilio is: signatures, parameters, `TwiML`, what its widgets take, its REST API |
+//! | [`twilio`] | what Twilio is: signatures, parameters, `TwiML`, what its widgets take, its REST APIs, its IAM |
 //! | [`telemetry`] | logs, metrics, the only maker of outbound clients |
 //! | [`config`] | settings as plain, checked data |
 //! | [`domain`] | the nouns; no I/O, no clock read, no framework |
@@ -42,6 +42,14 @@
 //! call token ([`auth::call_token`]) and sends it the call ([`twilio::routing`]); the agent writes the
 //! handoff; `/twilio/handoff/…` waits for it and sends the call on, with [`twilio::attributes`] for Flex;
 //! `/twilio/status/…` ends it. Where the store does not answer in time, the call goes on without.
+//!
+//! # Life of a story
+//!
+//! Writes, visits and what becomes of a call are noted in the handoff's journal ([`store::journal`]) with their
+//! records; reads are counted in memory and written within a second ([`service::timelines`]). Flex users come in by
+//! their own token ([`auth::flex`], [`twilio::iam`]) and say what they see; `TaskRouter` says who took the call
+//! ([`service::tasks`], [`twilio::taskrouter`]). Whether context came in time is told from that alone
+//! ([`domain::timeline::lead`]).
 //!
 //! # Life of a start
 //!

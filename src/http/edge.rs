@@ -203,7 +203,7 @@ impl Edge {
         }
         if let Some(code) = code {
             self.metrics.refused.get_or_create(&CodeLabel { code }).inc();
-            self.tell_refusal(state, status, code);
+            head::tell_refusal(&self.timelines, state, status, code);
         }
         self.access.record(state, happened);
     }
@@ -228,22 +228,6 @@ impl Edge {
             slim(request);
         }
         Ok(())
-    }
-
-    /// Has it told in the handoff's timeline; what is not there was told as missed.
-    fn tell_refusal(&self, state: &RequestState, status: u16, code: &'static str) {
-        let Some(id) = state.subject.get().filter(|_| status != 404) else { return };
-        match state.principal.get() {
-            None => self.timelines.refused(None, id, code),
-            Some(who) => {
-                let account = who.account(state.account.get());
-                let account = account.map(|account| (who.as_ref(), account));
-                // Of an account that is not theirs nothing is told.
-                if account.is_some() {
-                    self.timelines.refused(account, id, code);
-                }
-            }
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the edge looks at in a request's head, and leaves of it.
+//! What the edge looks at in a request's head, leaves of it, and tells of it.
 
 use actix_web::HttpRequest;
 use actix_web::dev::ServiceRequest;
@@ -9,6 +9,7 @@ use crate::domain::principal::Principal;
 use crate::http::error::ApiError;
 use crate::http::error::Code;
 use crate::http::request::RequestState;
+use crate::service::timelines::Timelines;
 use crate::twilio::form::Pairs;
 
 /// A kilobyte of brotli is a gigabyte of memory, and no client of ours compresses requests.
@@ -39,6 +40,27 @@ pub(super) fn name_subject(state: &RequestState, request: &HttpRequest) {
     }
     if let Some(id) = id("shared_id").or_else(|| id("id")) {
         let _ = state.subject.set(id);
+    }
+}
+
+/// Has it told in the handoff's timeline; what is not there was told as missed.
+pub(super) fn tell_refusal(
+    timelines: &Timelines,
+    state: &RequestState,
+    status: u16,
+    code: &'static str,
+) {
+    let Some(id) = state.subject.get().filter(|_| status != 404) else { return };
+    match state.principal.get() {
+        None => timelines.refused(None, id, code),
+        Some(who) => {
+            let account = who.account(state.account.get());
+            let account = account.map(|account| (who.as_ref(), account));
+            // Of an account that is not theirs nothing is told.
+            if account.is_some() {
+                timelines.refused(account, id, code);
+            }
+        }
     }
 }
 

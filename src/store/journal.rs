@@ -2,7 +2,7 @@
 //! lives as long as the longest of them asks for.
 //!
 //! An entry may have a name: written again under it, it stays as it was, or is replaced, so that what is
-//! told twice stands once. When there are too many, the first [`FIRST`] stay and of the others the oldest
+//! told twice stands once. When there are too many, the first half stays and of the others the oldest
 //! goes, for a story needs its beginning and its end; how many went is counted.
 
 use bytes::Bytes;

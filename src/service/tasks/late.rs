@@ -71,6 +71,8 @@ impl Tasks {
             });
             for (account, id) in page.iter().filter_map(|name| names::read_task_listed(name)) {
                 self.open.add(&account, &id, self.parts.clock.now());
+                // Whether its context came in time was to be counted by a process that is no more.
+                self.parts.timelines.settle(&account, &id, None);
             }
             match page.into_iter().nth(PAGE - 1) {
                 Some(last) => after = Some(last),
