@@ -19,6 +19,7 @@ use crate::service::connectors::Parts;
 use crate::service::connectors::Reached;
 use crate::service::handoffs::Handoffs;
 use crate::service::tasks;
+use crate::service::tasks::Open;
 use crate::service::tasks::Tasks;
 use crate::service::timelines::Timelines;
 use crate::store::call::StoredAnswer;
@@ -50,6 +51,7 @@ pub(super) struct Linked {
     pub(super) calls: Arc<Records<StoredCall>>,
     pub(super) answers: Arc<Records<StoredAnswer>>,
     pub(super) timelines: Arc<Timelines>,
+    pub(super) open: Arc<Open>,
     tokens: Arc<ConnectorTokens>,
     store: Store,
 }
@@ -82,7 +84,8 @@ impl Linked {
             clock.clone(),
             metrics.reads_dropped.clone(),
         ));
-        Ok(Self { stored, calls, answers, timelines, twilio, tokens, store: store.clone() })
+        let (open, store) = (Arc::default(), store.clone());
+        Ok(Self { stored, twilio, calls, answers, timelines, open, tokens, store })
     }
 
     /// The doors of those who hold a secret.
@@ -132,6 +135,7 @@ impl Linked {
             timelines: Arc::clone(&self.timelines),
             connectors: Arc::clone(&self.stored),
             calls: Arc::clone(&self.calls),
+            open: Arc::clone(&self.open),
             tasks: Arc::new(Records::new(self.store.clone(), TASKS_L1_BYTES, look_ups)),
             api: TaskApi::new(&settings.flex.taskrouter_url),
             public_url: self.twilio.public_url().to_owned(),

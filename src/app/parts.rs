@@ -91,7 +91,7 @@ pub(super) fn handoffs(
         answers,
         timelines: Arc::clone(&linked.timelines),
         lead: metrics.lead.clone(),
-        changes: Some(changed),
+        changes: Some((changed, Arc::clone(&linked.open))),
     };
     Handoffs::new(kept, rates, clock, limits)
 }

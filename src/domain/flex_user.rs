@@ -3,6 +3,7 @@
 use crate::domain::account::AccountId;
 use crate::domain::account::ProjectId;
 use crate::domain::account_sid::AccountSid;
+use crate::domain::connector::Connector;
 use crate::domain::connector::environment::ClientEnv;
 use crate::domain::handoff::Heading;
 use crate::domain::timeline::Worker;
@@ -29,11 +30,29 @@ pub struct Line {
     pub environment: ClientEnv,
 }
 
+impl Line {
+    /// What a connector opens.
+    pub fn of(connector: &Connector) -> Self {
+        Self {
+            account: connector.account.clone(),
+            project: connector.project.clone(),
+            environment: connector.client_env,
+        }
+    }
+
+    /// Whether a handoff is of it. One that was written without a connector is of no environment, and so of
+    /// all.
+    pub fn holds(&self, heading: &Heading) -> bool {
+        self.account == heading.account
+            && self.project == heading.project
+            && heading.client_env.is_none_or(|environment| environment == self.environment)
+    }
+}
+
 impl FlexUser {
-    /// Whether a handoff is of one of the lines. One that was written without a connector is of no
-    /// environment, and so of all.
+    /// Whether a handoff is of one of the lines.
     pub fn reaches(&self, heading: &Heading) -> bool {
-        self.opens(&heading.account, Some(&heading.project), heading.client_env)
+        self.lines.iter().any(|line| line.holds(heading))
     }
 
     /// Whether what is of this account, project and environment is open; what is not said may be any.

@@ -114,7 +114,7 @@ impl From<FlexRefused> for ApiError {
                 Code::AccountNotLinked,
                 "No connector is linked to this Twilio account, or Twilio has not confirmed the link: `baton connector link`, and `baton connector verify` shows it",
             ),
-            FlexRefused::Role(_) => Self::new(
+            FlexRefused::Role => Self::new(
                 Code::RoleNotAllowed,
                 "None of this Flex user's roles may read handoffs. An operator names those that may in BATON_FLEX_ROLES",
             ),

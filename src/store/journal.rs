@@ -14,6 +14,7 @@ use crate::store::kv::StoreError;
 pub const MAX_ENTRIES: usize = 256;
 /// Bytes of one journal's entries.
 pub const MAX_BYTES: usize = 96 * 1024;
+const VERSION: u8 = 1;
 // Those that stay, whatever comes after them.
 const FIRST: usize = MAX_ENTRIES / 2;
 
@@ -94,10 +95,11 @@ impl Journal {
         self.entries.iter().map(|entry| entry.name.len() + entry.value.len() + 16).sum()
     }
 
-    /// As bytes: `left_out u32`, then of each entry `name · revision u64 · value`, numbers big-endian, each
+    /// As bytes: `version u8 · left_out u32`, then of each entry `name · revision u64 · value`, numbers big-endian, each
     /// of what varies behind its length (`u32`).
     pub(crate) fn encode(&self) -> Result<Vec<u8>, StoreError> {
-        let mut bytes = Vec::with_capacity(4 + self.bytes());
+        let mut bytes = Vec::with_capacity(5 + self.bytes());
+        bytes.push(VERSION);
         bytes.extend_from_slice(&self.left_out.to_be_bytes());
         for Entry { name, revision, value } in &self.entries {
             put(&mut bytes, name)?;
@@ -107,13 +109,17 @@ impl Journal {
         Ok(bytes)
     }
 
-    /// Reads [`Journal::encode`]'s bytes; foreign ones are an error, never a panic.
-    pub(crate) fn decode(bytes: &Bytes) -> Result<Self, StoreError> {
-        Self::read(bytes).ok_or_else(|| StoreError::Unreadable("a journal is damaged".to_owned()))
+    /// Reads [`Journal::encode`]'s bytes. Of what cannot be read no more is known than that it is there: the
+    /// record that a journal goes with counts for more than its past.
+    pub(crate) fn decode(bytes: &Bytes) -> Self {
+        Self::read(bytes).unwrap_or_else(|| {
+            tracing::error!("a journal cannot be read, and begins anew");
+            Self { left_out: 1, entries: Vec::new() }
+        })
     }
 
     fn read(bytes: &Bytes) -> Option<Self> {
-        let (left_out, mut rest) = bytes.split_first_chunk()?;
+        let (left_out, mut rest) = bytes.strip_prefix(&[VERSION])?.split_first_chunk()?;
         let mut entries = Vec::new();
         while !rest.is_empty() {
             let (name, after) = take(rest)?;
@@ -199,7 +205,7 @@ mod tests {
         fn a_journal_reads_back(left_out: u32, parts: Vec<(Vec<u8>, u64, Vec<u8>)>) {
             let entry = |(name, revision, value): (_, _, Vec<u8>)| Entry { name, revision, value: value.into() };
             let journal = Journal { left_out, entries: parts.into_iter().map(entry).collect() };
-            prop_assert_eq!(Journal::decode(&journal.encode().unwrap().into()).unwrap(), journal);
+            prop_assert_eq!(Journal::decode(&journal.encode().unwrap().into()), journal);
         }
 
         #[test]

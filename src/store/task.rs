@@ -33,7 +33,7 @@ pub struct Task {
     pub task_sid: String,
     /// Which visit of the call it is of.
     pub leg: u32,
-    /// When it was heard of first, in microseconds since the epoch.
+    /// When it came to be, as far as has been told, in microseconds since the epoch.
     pub at: u64,
     /// It is over.
     pub is_over: bool,
@@ -61,7 +61,11 @@ impl Task {
             let both = Self { at, is_over: self.is_over || told.is_over, ..self.clone() };
             return (both != *self).then_some(both);
         }
-        ((told.leg, told.at) > (self.leg, self.at)).then(|| told.clone())
+        // The end of another task says nothing of this one; and one that is over makes room.
+        let is_later = (told.leg, told.at) > (self.leg, self.at);
+        let makes_room = self.is_over && told.leg >= self.leg;
+        let is_its_own = told.connector == self.connector;
+        (is_its_own && !told.is_over && (is_later || makes_room)).then(|| told.clone())
     }
 }
 
@@ -89,7 +93,7 @@ mod tests {
 
     #[test]
     fn the_task_of_the_latest_visit_counts_in_whatever_order_they_are_told() {
-        let told = [task("a", 1, 5, false), task("b", 2, 9, false), task("a", 1, 7, true)];
+        let told = [task("a", 1, 5, false), task("b", 1, 9, false), task("a", 1, 12, true)];
         for turn in 0..told.len() {
             let mut turned = told.to_vec();
             turned.rotate_left(turn);

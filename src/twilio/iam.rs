@@ -3,6 +3,8 @@
 //! `twilio-flex-token-validator` asks it, but with a deadline, the status checked, and the host set and
 //! not taken from a request.
 
+use std::fmt;
+
 use reqwest::Client;
 use reqwest::StatusCode;
 use serde::Deserialize;
@@ -17,6 +19,7 @@ use crate::twilio::rest::Credentials;
 use crate::twilio::rest::LIMIT;
 use crate::twilio::rest::body;
 use crate::twilio::rest::unreached;
+use crate::twilio::taskrouter::is_sid;
 
 /// Where Twilio's IAM is.
 pub const IAM_URL: &str = "https://iam.twilio.com";
@@ -33,7 +36,7 @@ pub struct Iam {
 }
 
 /// Whose a token is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct TokenOwner {
     /// Their identity in Flex.
     pub identity: String,
@@ -43,6 +46,13 @@ pub struct TokenOwner {
     pub roles: Vec<String>,
     /// Until when the token is good, if Twilio says.
     pub expires_at: Option<Timestamp>,
+}
+
+// It tells of a person.
+impl fmt::Debug for TokenOwner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenOwner({:?})", self.worker_sid)
+    }
 }
 
 impl TokenOwner {
@@ -144,7 +154,7 @@ impl Answer {
         }
         Ok(TokenOwner {
             identity: bounded(&self.identity.unwrap_or_default()),
-            worker_sid: self.worker_sid.filter(|sid| is_worker_sid(sid)),
+            worker_sid: self.worker_sid.filter(|sid| is_sid(sid, "WK")),
             roles: self.roles.unwrap_or_default(),
             expires_at: self.expiration,
         })
@@ -153,9 +163,4 @@ impl Answer {
 
 fn bounded(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MAX_TEXT_CHARACTERS).collect()
-}
-
-fn is_worker_sid(text: &str) -> bool {
-    let hex = text.strip_prefix("WK").unwrap_or_default();
-    hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_hexdigit())
 }

@@ -50,7 +50,7 @@ pub enum RestError {
 }
 
 /// With what Twilio is asked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Credentials<'s> {
     pub(super) user: &'s str,
     pub(super) password: &'s str,

@@ -12,6 +12,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::connector::ConnectorId;
 use crate::domain::handoff_id::HandoffId;
 use crate::domain::timeline::Worker;
+use crate::domain::timeline::lead::OVER;
 use crate::twilio::form::Pairs;
 
 // What is of interest: of tasks, also their transfers.
@@ -41,8 +42,6 @@ pub struct TaskEvent {
     pub reservation_sid: Option<String>,
     /// Whose that is.
     pub worker: Worker,
-    /// The task's attributes, a JSON object.
-    pub attributes: String,
     /// What they say of the handoff.
     pub about: Ties,
 }
@@ -56,6 +55,8 @@ pub struct Ties {
     pub connector_id: Option<ConnectorId>,
     /// Which visit of the call it is of; 0 where none is named.
     pub leg: u32,
+    /// They say that the call came through Baton.
+    pub is_ours: bool,
 }
 
 /// A body that is no list of events.
@@ -66,8 +67,7 @@ pub struct NotEvents;
 impl TaskEvent {
     /// Whether the task can be taken, or talked about, no more.
     pub fn ends(&self) -> bool {
-        let ends = ["task.completed", "task.canceled", "task.wrapup", "task.deleted"];
-        ends.contains(&self.kind.as_str())
+        OVER.contains(&self.kind.as_str())
     }
 
     /// Whether somebody has taken the call.
@@ -144,7 +144,6 @@ impl TaskEvent {
                 worker: Some(name).filter(|name| !name.is_empty()),
             },
             about: Ties::of(&attributes),
-            attributes,
             kind,
         })
     }
@@ -172,9 +171,12 @@ impl Ties {
             }
         }
         let leg = members.get("handoff_leg").and_then(Value::as_u64);
+        let connector_id = nested(&["baton", "connector_id"]).and_then(|id| id.parse().ok());
         Self {
             ids: known,
-            connector_id: nested(&["baton", "connector_id"]).and_then(|id| id.parse().ok()),
+            is_ours: connector_id.is_some()
+                || nested(&["handoff_id"]).is_some_and(|id| id.parse::<HandoffId>().is_ok()),
+            connector_id,
             leg: leg.and_then(|leg| u32::try_from(leg).ok()).unwrap_or_default(),
         }
     }

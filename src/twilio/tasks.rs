@@ -1,6 +1,8 @@
 //! [`TaskApi`]: `TaskRouter`'s REST API, as far as a task's attributes go. They are replaced whole, so they
 //! are read first, and written only if nobody else has changed the task meanwhile (`If-Match`).
 
+use std::fmt;
+
 use reqwest::Client;
 use reqwest::Method;
 use reqwest::RequestBuilder;
@@ -41,13 +43,20 @@ pub struct TaskAt<'t> {
 }
 
 /// A task.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Task {
     /// A JSON object.
     pub attributes: String,
     /// `pending reserved assigned wrapping completed canceled`.
     pub assignment_status: String,
     etag: HeaderValue,
+}
+
+// It tells of a person.
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Task({})", self.assignment_status)
+    }
 }
 
 /// Why nothing was done.

@@ -16,15 +16,21 @@ use crate::twilio::iam::TokenOwner;
 
 // Agents at work at once, with room for the tokens that theirs replaced.
 const TOKENS: u64 = 10_000;
+// Tokens that Twilio has not confirmed.
+const OTHERS: u64 = 4096;
 // Longer than any verdict holds; a floor's worth of tokens is forgotten overnight.
 const IDLE: Duration = Duration::from_secs(3600);
 
 /// The hash of a token and its account.
 pub(super) type Key = [u8; 32];
 
-/// What was said of tokens. Those that were asked for longest ago go first.
+/// What was said of tokens. Of each kind those that were asked for longest ago go first, and what strangers
+/// make up does not push out whoever Twilio knows.
 #[derive(Debug)]
-pub(super) struct Memory(Cache<Key, Arc<Known>>);
+pub(super) struct Memory {
+    confirmed: Cache<Key, Arc<Known>>,
+    others: Cache<Key, Arc<Known>>,
+}
 
 /// What is known of a token.
 #[derive(Debug, Default)]
@@ -75,16 +81,28 @@ pub(super) fn key(account_sid: &str, token: &str) -> Key {
 
 impl Memory {
     pub(super) fn new() -> Self {
-        let builder = Cache::builder().max_capacity(TOKENS).time_to_idle(IDLE);
-        Self(builder.eviction_policy(EvictionPolicy::lru()).build())
+        let cache = |most| {
+            let builder = Cache::builder().max_capacity(most).time_to_idle(IDLE);
+            builder.eviction_policy(EvictionPolicy::lru()).build()
+        };
+        Self { confirmed: cache(TOKENS), others: cache(OTHERS) }
     }
 
     pub(super) async fn find(&self, key: &Key) -> Option<Arc<Known>> {
-        self.0.get(key).await
+        match self.confirmed.get(key).await {
+            Some(known) => Some(known),
+            None => self.others.get(key).await,
+        }
     }
 
     pub(super) async fn make(&self, key: Key) -> Arc<Known> {
-        self.0.get_with(key, async { Arc::default() }).await
+        self.others.get_with(key, async { Arc::default() }).await
+    }
+
+    /// Twilio knows the token.
+    pub(super) async fn confirmed(&self, key: Key, known: &Arc<Known>) {
+        self.confirmed.insert(key, Arc::clone(known)).await;
+        self.others.invalidate(&key).await;
     }
 }
 
@@ -108,8 +126,21 @@ impl Known {
         state.verdict = Some(verdict);
     }
 
-    pub(super) fn open(&self, opened: Arc<Opened>) {
-        self.state().opened = Some(opened);
+    /// As who `owner` comes in, unless something else was said meanwhile.
+    pub(super) fn open(&self, owner: &Arc<TokenOwner>, opened: Arc<Opened>) {
+        let mut state = self.state();
+        let is_said = |verdict: &Verdict| match verdict {
+            Verdict::Good { owner: said, .. } => Arc::ptr_eq(said, owner),
+            Verdict::Refused { .. } | Verdict::Unreached { .. } => false,
+        };
+        if state.verdict.as_ref().is_some_and(is_said) {
+            state.opened = Some(opened);
+        }
+    }
+
+    /// One's turn to ask, if it is nobody else's.
+    pub(super) fn try_turn(&self) -> Option<MutexGuard<'_, ()>> {
+        self.asking.try_lock().ok()
     }
 
     /// One's turn to ask.

@@ -35,6 +35,7 @@ use crate::store::kv::StoreError;
 use crate::store::names;
 use crate::store::record::Record;
 use crate::store::records::Records;
+use crate::telemetry::logging::Seldom;
 use crate::twilio::iam::Iam;
 use crate::twilio::iam::IamError;
 use crate::twilio::iam::TokenOwner;
@@ -46,8 +47,12 @@ pub const STALE: Duration = Duration::from_secs(600);
 /// How long a refusal is believed.
 pub const REFUSED: Duration = Duration::from_secs(5);
 // How long it is believed that Twilio cannot be asked: those who came while it was asked in vain do not
-// ask one after the other, and whoever is known already is not held up by each of his requests.
+// ask one after the other.
 const UNREACHED: Duration = Duration::from_secs(1);
+// The same for whoever is known, and goes on meanwhile.
+const ASKED_AGAIN: Duration = Duration::from_secs(5);
+// Lines of the log on that.
+const TOLD_A_SECOND: usize = 1;
 // Longer than any that was seen: Twilio's own tools cut them at 3900 characters into cookies.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
 // Questions at once, of tokens that nobody knows, and of those that are known. A flood of the first does
@@ -68,6 +73,7 @@ pub struct FlexDoor {
     memory: Memory,
     asking: Semaphore,
     confirming: Semaphore,
+    told: Seldom,
 }
 
 /// Why a Flex user's token opens nothing.
@@ -87,7 +93,7 @@ pub enum FlexRefused {
     NotLinked,
     /// The user has none of the roles that are let in.
     #[error("none of the user's roles is let in")]
-    Role(Vec<String>),
+    Role,
     /// Twilio cannot say whose it is now.
     #[error("Twilio's IAM cannot be asked: {0}")]
     Unreached(String),
@@ -120,7 +126,8 @@ impl FlexDoor {
         clock: Clock,
     ) -> Self {
         let (asking, confirming) = (Semaphore::new(ASKING), Semaphore::new(ASKING));
-        Self { connectors, iam, roles, clock, memory: Memory::new(), asking, confirming }
+        let (memory, told) = (Memory::new(), Seldom::new(TOLD_A_SECOND, clock.clone()));
+        Self { connectors, iam, roles, clock, memory, asking, confirming, told }
     }
 
     /// Who presents `token`, a token of the account that `account_sid` names.
@@ -158,21 +165,32 @@ impl FlexDoor {
         {
             return Err(FlexRefused::Expired);
         }
-        // One question, however many ask.
-        let _turn = known.turn().await;
+        // One question, however many ask; whoever is known is not held up by it.
+        let _turn = match (known.try_turn(), known.verdict()) {
+            (Some(turn), _) => turn,
+            (None, Some(Verdict::Good { owner, confirmed_at, .. }))
+                if confirmed_at.plus(STALE) > now =>
+            {
+                return self.let_in(&owner, &known, &account).await;
+            }
+            (None, _) => known.turn().await,
+        };
         if let Some(verdict) = known.verdict().filter(|verdict| verdict.is_fresh(self.clock.now()))
         {
             return self.by(verdict, &known, &account).await;
         }
         let verdict = self.ask(&account, token, known.verdict()).await?;
         known.decide(verdict.clone());
+        if let Verdict::Good { .. } = verdict {
+            self.memory.confirmed(key, &known).await;
+        }
         self.by(verdict, &known, &account).await
     }
 
     /// Whether what let a user in still does: asked after a wait.
     pub async fn is_good(&self, user: &FlexUser) -> Result<bool, StoreError> {
         let linked = self.linked(&user.account_sid).await?;
-        let lines: Vec<_> = linked.iter().map(|found| line(found)).collect();
+        let lines: Vec<_> = linked.iter().map(|found| Line::of(&found.record)).collect();
         Ok(user.lines.iter().all(|line| lines.contains(line)))
     }
 
@@ -186,18 +204,23 @@ impl FlexDoor {
         match verdict {
             Verdict::Refused { .. } => Err(FlexRefused::Unknown),
             Verdict::Unreached { why, .. } => Err(FlexRefused::Unreached(why)),
-            Verdict::Good { owner, .. } if owner.is_over(self.clock.now()) => {
-                Err(FlexRefused::Expired)
-            }
-            Verdict::Good { owner, .. } if !self.lets_in(&owner.roles) => {
-                Err(FlexRefused::Role(owner.roles.clone()))
-            }
-            Verdict::Good { owner, .. } => self.opened(&owner, known, account).await,
+            Verdict::Good { owner, .. } => self.let_in(&owner, known, account).await,
         }
     }
 
-    fn lets_in(&self, roles: &[String]) -> bool {
-        roles.iter().any(|role| self.roles.contains(role))
+    async fn let_in(
+        &self,
+        owner: &Arc<TokenOwner>,
+        known: &Known,
+        account: &AccountSid,
+    ) -> Result<Arc<Principal>, FlexRefused> {
+        if owner.is_over(self.clock.now()) {
+            return Err(FlexRefused::Expired);
+        }
+        if !owner.roles.iter().any(|role| self.roles.contains(role)) {
+            return Err(FlexRefused::Role);
+        }
+        self.opened(owner, known, account).await
     }
 
     /// The user as who they come in, as long as none of the connectors changes.
@@ -218,7 +241,7 @@ impl FlexDoor {
             seen: seen.collect::<Vec<_>>(),
         };
         let principal = Arc::clone(&opened.principal);
-        known.open(Arc::new(opened));
+        known.open(owner, Arc::new(opened));
         Ok(principal)
     }
 
@@ -257,9 +280,13 @@ impl FlexDoor {
     ) -> Result<Verdict, FlexRefused> {
         let was_good = matches!(before, Some(Verdict::Good { .. }));
         let permits = if was_good { &self.confirming } else { &self.asking };
-        let outcome = match permits.try_acquire() {
-            Ok(_permit) => self.answer(account, token).await?,
-            Err(_) => Err(IamError::Unreached("too many questions at once".to_owned())),
+        // Not remembered: it says nothing of the token.
+        let too_many = || FlexRefused::Unreached("too many questions at once".to_owned());
+        let permit = permits.try_acquire();
+        let outcome = match (permit, was_good) {
+            (Ok(_permit), _) => self.answer(account, token).await?,
+            (Err(_), true) => Err(IamError::Unreached("too many questions at once".to_owned())),
+            (Err(_), false) => return Err(too_many()),
         };
         let now = self.clock.now();
         let why = match outcome {
@@ -271,8 +298,10 @@ impl FlexDoor {
             Err(IamError::NotAsked) => return Err(FlexRefused::NotLinked),
             Err(why @ (IamError::Credentials(_) | IamError::Unreached(_))) => why.to_string(),
         };
-        tracing::warn!(account_sid = %account, "Twilio cannot say whose a Flex token is: {why}");
-        let until = now.plus(UNREACHED);
+        if self.told.may() {
+            tracing::warn!(account_sid = %account, "Twilio cannot say whose a Flex token is: {why}");
+        }
+        let until = now.plus(if was_good { ASKED_AGAIN } else { UNREACHED });
         Ok(match before {
             Some(Verdict::Good { owner, confirmed_at, .. }) if confirmed_at.plus(STALE) > now => {
                 Verdict::Good { owner, confirmed_at, ask_at: until.min(confirmed_at.plus(STALE)) }
@@ -298,21 +327,12 @@ impl FlexDoor {
     }
 }
 
-fn line(found: &StoredConnector) -> Line {
-    let connector = &found.record;
-    Line {
-        account: connector.account.clone(),
-        project: connector.project.clone(),
-        environment: connector.client_env,
-    }
-}
-
 fn principal(
     owner: &TokenOwner,
     account: &AccountSid,
     linked: &[Arc<StoredConnector>],
 ) -> Principal {
-    let lines: Vec<_> = linked.iter().map(|found| line(found)).collect();
+    let lines: Vec<_> = linked.iter().map(|found| Line::of(&found.record)).collect();
     let mut accounts: Vec<_> = lines.iter().map(|line| line.account.clone()).collect();
     accounts.sort();
     accounts.dedup();

@@ -21,8 +21,8 @@ pub const GRACE: Duration = Duration::from_secs(30);
 /// After how long without a word of the other it is settled that there was none.
 pub const LONGEST: Duration = Duration::from_secs(15 * 60);
 
-// With any of these there is no conversation any more.
-const OVER: [&str; 4] = ["task.completed", "task.canceled", "task.wrapup", "task.deleted"];
+/// `TaskRouter`'s words after which there is no conversation any more.
+pub const OVER: [&str; 4] = ["task.completed", "task.canceled", "task.wrapup", "task.deleted"];
 
 /// A call that was taken, or a context that was seen.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -86,6 +86,15 @@ impl Outcome {
 }
 
 impl Acceptance {
+    /// Whether it may be the one of this name: what one of them does not say may be anything.
+    pub fn may_be(&self, name: &str) -> bool {
+        let (worker, task) = name.split_once('|').unwrap_or_default();
+        let agree = |own: &Option<String>, named: &str| {
+            named.is_empty() || own.as_ref().is_none_or(|own| own == named)
+        };
+        agree(&self.worker.worker_sid, worker) && agree(&self.task_sid, task)
+    }
+
     /// What it is called: of one worker and one task there is one.
     pub fn name(&self) -> String {
         let text = |text: &Option<String>| text.clone().unwrap_or_default();

@@ -2,6 +2,8 @@
 
 pub mod lead;
 
+use std::fmt;
+
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -184,6 +186,17 @@ pub enum What {
     },
 }
 
+impl What {
+    /// That a handoff was put where not all of it has room; `None` where all has. `left_out`: names,
+    /// separated by commas.
+    pub fn packed(into: Target, left_out: &str, at: Timestamp) -> Option<Self> {
+        let names = left_out.split(',').filter(|name| !name.is_empty());
+        let left_out: Vec<_> = names.map(str::to_owned).collect();
+        let times = Times::once(at);
+        (!left_out.is_empty()).then_some(Self::Packed { into, left_out, times })
+    }
+}
+
 /// Who did something.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct By {
@@ -288,7 +301,7 @@ impl Receipt {
 }
 
 /// A worker of `TaskRouter`, as far as it is known.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Worker {
     /// `WK` and 32 hex digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -296,6 +309,13 @@ pub struct Worker {
     /// Their identity in Flex, or their name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
+}
+
+// Whoever is named there is a person.
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Worker({})", self.worker_sid.as_deref().unwrap_or_default())
+    }
 }
 
 #[cfg(test)]

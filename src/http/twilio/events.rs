@@ -1,10 +1,14 @@
 //! `POST /twilio/taskrouter/…`: what becomes of tasks, by Event Callback or by Event Streams.
 
+use std::sync::Arc;
+
 use actix_web::HttpRequest;
 use actix_web::HttpResponse;
 use actix_web::http::header;
 use actix_web::web::Data;
+use tokio::task::JoinSet;
 
+use crate::domain::principal::Principal;
 use crate::http::edge;
 use crate::http::edge::Edge;
 use crate::http::error::ApiError;
@@ -14,7 +18,12 @@ use crate::http::request::RequestState;
 use crate::http::twilio::studio::connector;
 use crate::service::error::ConnectorError;
 use crate::service::tasks::Tasks;
+use crate::store::connector::StoredConnector;
+use crate::store::kv::StoreError;
 use crate::twilio::taskrouter::TaskEvent;
+
+// Events of one batch that are kept at once.
+const AT_ONCE: usize = 64;
 
 /// 204, once what is of interest is kept. Event Streams sends a batch again that was answered with 5xx, and
 /// never one that was answered with 4xx.
@@ -33,11 +42,29 @@ pub(in crate::http) async fn taskrouter(
         (None, Some((_, form))) => TaskEvent::of_form(form).into_iter().collect(),
         (None, None) => return Err(edge::misassembled()),
     };
-    let tasks = tasks.into_inner();
-    for event in &events {
-        tasks.told(&caller.0, &connector.record, event).await?;
-    }
+    tell(&tasks.into_inner(), &caller.0, &connector, events).await?;
     // As Twilio asks for it.
     let json = (header::CONTENT_TYPE, "application/json");
     Ok(HttpResponse::NoContent().insert_header(json).finish())
+}
+
+/// Keeps events together, so that they are committed together.
+async fn tell(
+    tasks: &Arc<Tasks>,
+    who: &Arc<Principal>,
+    through: &Arc<StoredConnector>,
+    events: Vec<TaskEvent>,
+) -> Result<(), ApiError> {
+    let mut under_way = JoinSet::new();
+    let mut events = events.into_iter();
+    loop {
+        for event in events.by_ref().take(AT_ONCE - under_way.len()) {
+            let (tasks, who, through) = (Arc::clone(tasks), Arc::clone(who), Arc::clone(through));
+            under_way.spawn(async move { tasks.told(&who, &through.record, &event).await });
+        }
+        match under_way.join_next().await {
+            None => return Ok(()),
+            Some(told) => told.map_err(StoreError::panicked)??,
+        }
+    }
 }

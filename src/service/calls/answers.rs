@@ -6,7 +6,6 @@ use crate::domain::call::ANSWER_LIFE;
 use crate::domain::handoff::Heading;
 use crate::domain::handoff_id::HandoffId;
 use crate::domain::timeline::Target;
-use crate::domain::timeline::Times;
 use crate::domain::timeline::What;
 use crate::service::calls::Asked;
 use crate::service::calls::Calls;
@@ -85,11 +84,8 @@ impl Calls {
         let (leg, at) = (asked.webhook.leg(), self.parts.clock.now());
         let connector_id = asked.connector.id.clone();
         let routed = What::Routed { leg, action: onward.action, connector_id };
-        let left_out = onward.left_out.split(',').filter(|name| !name.is_empty());
-        let left_out: Vec<_> = left_out.map(str::to_owned).collect();
-        let is_packed = !left_out.is_empty();
-        let packed = What::Packed { into: Target::Task, left_out, times: Times::once(at) };
-        let told = std::iter::once(&routed).chain(is_packed.then_some(&packed));
+        let packed = What::packed(Target::Task, &onward.left_out, at);
+        let told = std::iter::once(&routed).chain(&packed);
         let note = |what| {
             let telling = Telling { what, at, name: Name::None };
             self.parts.timelines.of_call(asked.connector, call, telling)

@@ -81,7 +81,7 @@ impl Calls {
     ) -> Result<String, ServiceError> {
         require(asked.who, Scope::HandoffWrite, Some(&asked.connector.account))?;
         let Some(call) = asked.webhook.call() else {
-            return self.nobody(asked, "a webhook without a CallSid").await;
+            return self.nobody(asked, "a webhook without a CallSid");
         };
         let known = patient(self.parts.calls.get(&names::call(&asked.connector.id, &call))).await;
         let is_long_over = self.is_long_over(asked, &call, &known).await;
@@ -153,9 +153,7 @@ impl Calls {
             }
         }
         let Some(onward) = self.onward(asked, call, &found, failed) else {
-            return self
-                .nobody(asked, "it needs a person, and the connector names no workflow")
-                .await;
+            return self.nobody(asked, "it needs a person, and the connector names no workflow");
         };
         self.count(if failed { "agent_failed" } else { found.outcome() });
         match found {

@@ -200,7 +200,7 @@ impl Calls {
     }
 
     /// The `TwiML` for a call that nobody takes.
-    async fn nobody(&self, asked: &Asked<'_>, why: &'static str) -> Result<String, ServiceError> {
+    fn nobody(&self, asked: &Asked<'_>, why: &'static str) -> Result<String, ServiceError> {
         let connector = &asked.connector;
         let fallback = connector.settings.fallback.as_ref();
         let to = if fallback.is_some() { "the fallback" } else { "the number's own fallback URL" };
@@ -210,9 +210,13 @@ impl Calls {
             let (leg, action) = (asked.webhook.leg(), Action::Fallback);
             let what = What::Routed { leg, action, connector_id: connector.id.clone() };
             let notes = self.noted(asked, &call, &what, "fallback");
-            if let Err(why) = patient(self.parts.timelines.add(notes)).await {
-                goes_on_without(asked, &why);
-            }
+            // A caller listens to nothing meanwhile.
+            let timelines = Arc::clone(&self.parts.timelines);
+            tokio::spawn(async move {
+                if let Err(why) = timelines.add(notes).await {
+                    tracing::warn!(error = %why, "that a call went to the fallback could not be noted");
+                }
+            });
         }
         let language = connector.settings.extra_info.telephony().tts_lang_code.as_str();
         let fallback = fallback.ok_or(CallError::NoFallback)?;
@@ -231,7 +235,7 @@ impl Calls {
         if webhook.is_over() || !failed {
             return Ok(twiml::EMPTY.to_owned());
         }
-        self.nobody(asked, "the queue, or whoever was called, did not take it").await
+        self.nobody(asked, "the queue, or whoever was called, did not take it")
     }
 
     fn count(&self, outcome: &'static str) {

@@ -42,7 +42,7 @@ impl Calls {
     pub async fn to_agent(&self, asked: &Asked<'_>) -> Result<String, ServiceError> {
         require(asked.who, Scope::HandoffWrite, Some(&asked.connector.account))?;
         let Some(call) = asked.webhook.call() else {
-            return self.nobody(asked, "a voice webhook without a CallSid").await;
+            return self.nobody(asked, "a voice webhook without a CallSid");
         };
         if asked.webhook.flow() == Flow::Malformed {
             tracing::warn!(
@@ -75,7 +75,7 @@ impl Calls {
                 None => *after.insert(self.begin_visit(asked, &call).await),
             };
             let Some(answer) = self.answer(asked, &before, began_after) else {
-                return self.nobody(asked, "the connector does not say where its agent is").await;
+                return self.nobody(asked, "the connector does not say where its agent is");
             };
             let expect = there.map_or(Expect::Absent, |there| Expect::Revision(there.revision()));
             let kept = before.sent(asked.fingerprint, &answer, now);

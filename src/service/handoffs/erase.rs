@@ -242,12 +242,15 @@ impl Handoffs {
         let erasing = tokio::spawn(async move {
             let key = names::handoff(&account, &id);
             let there = handoffs.records.glance(&key).await?.live();
-            let note = |there: Arc<Handoff>| handoffs.timelines.of_erased(&there.heading, by);
-            let notes = there.map(note).unwrap_or_default();
+            let note = |there: &Arc<Handoff>| handoffs.timelines.of_erased(&there.heading, by);
+            let notes = there.as_ref().map(note).unwrap_or_default();
             let expect = Expect::Revision(revision);
             let outcome = handoffs.records.delete_noting(key, expect, notes).await?;
             if let Outcome::Done(_) = outcome {
                 handoffs.recent.forget(&account, &id);
+                if let Some(there) = there {
+                    handoffs.timelines.erased(&there.heading);
+                }
                 handoffs.remove_aliases(&account, &id).await?;
                 handoffs.remove_answers(&account, &id).await?;
             }

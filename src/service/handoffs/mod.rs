@@ -29,6 +29,7 @@ use crate::domain::principal::Credential;
 use crate::domain::principal::Principal;
 use crate::service::error::ServiceError;
 use crate::service::recent::Recent;
+use crate::service::tasks::Open;
 use crate::service::timelines::Timelines;
 use crate::store::call::StoredAnswer;
 use crate::store::call::StoredCall;
@@ -71,7 +72,7 @@ pub struct Handoffs {
     recent: Recent,
     timelines: Arc<Timelines>,
     lead: Leads,
-    changes: Option<Sender<Changed>>,
+    changes: Option<(Sender<Changed>, Arc<Open>)>,
     clock: Clock,
     limits: Limits,
     // By account: held while aliases are given, so that no two handoffs are given the same.
@@ -99,8 +100,8 @@ pub struct Kept {
     pub timelines: Arc<Timelines>,
     /// Where it counts whether context came in time.
     pub lead: Leads,
-    /// Who is told what was written, for tasks that were made before.
-    pub changes: Option<Sender<Changed>>,
+    /// Who is told what was written, for tasks that were made before, and which ids may have one.
+    pub changes: Option<(Sender<Changed>, Arc<Open>)>,
 }
 
 /// A handoff that was written.

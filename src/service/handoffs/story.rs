@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::oneshot::Receiver;
+use tokio::task::JoinSet;
 
 use crate::domain::account::AccountId;
 use crate::domain::account::ProjectId;
@@ -38,6 +39,9 @@ use crate::store::kv::StoreError;
 use crate::store::names;
 use crate::telemetry::metrics::Lead;
 use crate::telemetry::metrics::LeadOutcome;
+
+// Handoffs whose acceptances are counted at once.
+const COUNTING: usize = 256;
 
 /// What a reader says.
 #[derive(Clone, Debug)]
@@ -93,6 +97,11 @@ impl Handoffs {
         let (By::Id(asked) | By::SharedId(asked)) = &ask.by;
         let own = found.as_ref().ok().map(|read| read.handoff.heading.id.clone());
         let shared_id = found.as_ref().ok().and_then(|read| read.handoff.heading.shared_id.clone());
+        let own = match own {
+            // Whose alias it was, if it was one: that is remembered longer than the handoff.
+            None => self.ids_of(&account, asked).await?.into_iter().next(),
+            own => own,
+        };
         let mut ids = self.ids_told(who, &account, own.as_ref().unwrap_or(asked)).await?;
         if !who.is_of_one_call() {
             ids.extend(std::iter::once(asked.clone()).chain(shared_id));
@@ -201,7 +210,9 @@ impl Handoffs {
         let at = self.clock.now();
         let telling = Telling { what: &what, at, name: Name::First(&name) };
         let notes = self.timelines.of_handoff(&handoff.heading, handoff.expires_at, telling);
-        let first = self.timelines.add(notes).await?.first().copied().unwrap_or_default();
+        let first = self.timelines.add(notes).await?.first().copied();
+        let unsealed = || StoreError::Unreadable("a receipt could not be sealed".to_owned());
+        let first = first.ok_or_else(unsealed)?;
         if matches!(said.receipt, Receipt::Rendered | Receipt::Accepted) {
             let heading = &handoff.heading;
             self.timelines.settle(&account, &heading.id, heading.connector.clone());
@@ -252,17 +263,24 @@ impl Handoffs {
     pub async fn keep_timelines(self: Arc<Self>, mut stop: Receiver<()>) {
         let mut tick = tokio::time::interval(FLUSH_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut counting = JoinSet::new();
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
                 _ = &mut stop => return,
             }
             self.timelines.flush(false).await;
-            for ((account, id), due) in self.timelines.due() {
-                if let Err(why) = self.count(&account, &id, &due).await {
-                    tracing::warn!(error = %why, "whether context came in time could not be counted yet");
-                    self.timelines.settle(&account, &id, due.connector);
-                }
+            while counting.try_join_next().is_some() {}
+            // Those that are due wait for those that were; a flush waits for neither.
+            let room = COUNTING.saturating_sub(counting.len());
+            for ((account, id), due) in self.timelines.due(room) {
+                let handoffs = Arc::clone(&self);
+                counting.spawn(async move {
+                    if let Err(why) = handoffs.count(&account, &id, &due).await {
+                        tracing::warn!(error = %why, "whether context came in time could not be counted yet");
+                        handoffs.timelines.settle(&account, &id, due.connector);
+                    }
+                });
             }
         }
     }
@@ -290,8 +308,7 @@ impl Handoffs {
         let now = self.clock.now();
         let mut again = None;
         let is_counted = |acceptance: &Acceptance| {
-            let name = acceptance.name();
-            let is_it = |event: &Event| matches!(&event.what, What::Counted { acceptance } if *acceptance == name);
+            let is_it = |event: &Event| matches!(&event.what, What::Counted { acceptance: counted } if acceptance.may_be(counted));
             events.iter().any(is_it)
         };
         for acceptance in acceptances(&events, now) {

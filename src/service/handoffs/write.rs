@@ -355,7 +355,10 @@ impl Handoffs {
         id: &HandoffId,
         aliases: Vec<HandoffId>,
     ) {
-        let Some(changes) = &self.changes else { return };
+        let Some((changes, open)) = &self.changes else { return };
+        if !std::iter::once(id).chain(&aliases).any(|id| open.may_have(account, id)) {
+            return;
+        }
         let changed = Changed { account: account.clone(), id: id.clone(), aliases };
         if changes.try_send(changed).is_err() {
             tracing::warn!("more handoffs are written than tasks can be brought up to date with");

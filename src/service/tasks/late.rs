@@ -12,8 +12,10 @@ use tokio::time::sleep;
 use crate::domain::account::AccountId;
 use crate::domain::connector::Connector;
 use crate::domain::connector::link::Link;
+use crate::domain::flex_user::Line;
 use crate::domain::handoff::Handoff;
 use crate::domain::handoff_id::HandoffId;
+use crate::domain::timeline::Target;
 use crate::domain::timeline::What;
 use crate::service::handoffs::Changed;
 use crate::service::tasks::Tasks;
@@ -42,9 +44,6 @@ pub async fn bring_up_to_date(tasks: Arc<Tasks>, mut changes: Receiver<Changed>)
     tasks.find_open().await;
     let mut under_way = JoinSet::new();
     while let Some(changed) = changes.recv().await {
-        if !tasks.may_concern(&changed) {
-            continue;
-        }
         while under_way.len() >= AT_ONCE {
             under_way.join_next().await;
         }
@@ -64,27 +63,24 @@ impl Tasks {
         let mut after = None;
         loop {
             let page = self.parts.tasks.members(names::tasks_open(), after, PAGE).await;
-            let page = page.unwrap_or_else(|why| {
-                tracing::warn!(error = %why, "the tasks that are open could not be looked up");
-                self.open.add_all();
-                Vec::new()
-            });
+            let page = match page {
+                Ok(page) => page,
+                Err(why) => {
+                    tracing::warn!(error = %why, "the tasks that are open could not be looked up");
+                    return;
+                }
+            };
             for (account, id) in page.iter().filter_map(|name| names::read_task_listed(name)) {
-                self.open.add(&account, &id, self.parts.clock.now());
+                self.parts.open.add(&account, &id, self.parts.clock.now());
                 // Whether its context came in time was to be counted by a process that is no more.
                 self.parts.timelines.settle(&account, &id, None);
             }
             match page.into_iter().nth(PAGE - 1) {
                 Some(last) => after = Some(last),
-                None => return,
+                None => break,
             }
         }
-    }
-
-    /// Whether what was written may have a task.
-    fn may_concern(&self, changed: &Changed) -> bool {
-        let mut ids = std::iter::once(&changed.id).chain(&changed.aliases);
-        ids.any(|id| self.open.may_have(&changed.account, id))
+        self.parts.open.are_known();
     }
 
     /// A handoff was written, or found by further ids: the task that its call is by now gets it.
@@ -102,8 +98,7 @@ impl Tasks {
             }
         }
         let Some(task) = task else { return Ok(()) };
-        let Some(handoff) = self.parts.handoffs.there(account, id).await? else { return Ok(()) };
-        self.catch_up(&task, &handoff).await;
+        self.catch_up(&task).await;
         Ok(())
     }
 
@@ -113,8 +108,8 @@ impl Tasks {
     }
 
     /// Gives a task what its handoff says.
-    async fn catch_up(&self, task: &Task, handoff: &Handoff) {
-        match self.update(task, handoff).await {
+    async fn catch_up(&self, task: &Task) {
+        match self.update(task).await {
             Ok(()) | Err(TaskError::Gone) => {}
             Err(why) => {
                 let (connector_id, task_sid) = (&task.connector, &task.task_sid);
@@ -123,16 +118,15 @@ impl Tasks {
         }
     }
 
-    async fn update(&self, task: &Task, handoff: &Handoff) -> Result<(), TaskError> {
-        let later = |why: StoreError| TaskError::Later(why.to_string());
+    async fn update(&self, task: &Task) -> Result<(), TaskError> {
         let found = self.parts.connectors.get(&names::connector(&task.connector)).await;
-        let Some(found) = found.map_err(later)?.live() else { return Ok(()) };
+        let Some(found) = found?.live() else { return Ok(()) };
         let connector = &found.record;
         let link = connector.link.as_ref().filter(|link| link.account_sid == task.account_sid);
         let Some(link) = link.filter(|_| connector.settings.flex.late_writes.is_on()) else {
             return Ok(());
         };
-        if task.is_over || handoff.heading.left_over || !self.is_latest(task, handoff).await? {
+        if task.is_over {
             return Ok(());
         }
         let mut pause = FIRST_PAUSE;
@@ -143,7 +137,7 @@ impl Tasks {
                 sleep(pause + pause.mul_f64(jitter(&task.task_sid, pause))).await;
                 pause *= 2;
             }
-            match self.try_once(connector, link, (task, handoff)).await {
+            match self.try_once(connector, link, task).await {
                 Err(why @ (TaskError::Changed | TaskError::Later(_))) => last = why,
                 done => return done,
             }
@@ -151,25 +145,40 @@ impl Tasks {
         Err(last)
     }
 
-    /// Whether the task is of the call's latest visit; an earlier one's is another conversation.
-    async fn is_latest(&self, task: &Task, handoff: &Handoff) -> Result<bool, TaskError> {
-        let key = names::call(&task.connector, &handoff.heading.id);
-        let known = self.parts.calls.get(&key).await;
-        let known = known.map_err(|why| TaskError::Later(why.to_string()))?.live();
-        Ok(task.leg == 0 || known.is_none_or(|call| call.record.legs <= task.leg))
+    /// The handoff as it is now, if the task is to have it: of the connector's own project and environment,
+    /// and of the call's latest visit; an earlier one's is another conversation.
+    async fn meant(
+        &self,
+        connector: &Connector,
+        task: &Task,
+    ) -> Result<Option<Arc<Handoff>>, TaskError> {
+        let there = self.parts.handoffs.there(&task.account, &task.id).await?;
+        let is_its = |there: &Arc<Handoff>| {
+            Line::of(connector).holds(&there.heading) && !there.heading.left_over
+        };
+        let Some(there) = there.filter(is_its) else { return Ok(None) };
+        let known = self.parts.calls.get(&names::call(&task.connector, &there.heading.id)).await;
+        let known = known?.live();
+        let is_latest = task.leg == 0 || known.is_none_or(|call| call.record.legs <= task.leg);
+        Ok(is_latest.then_some(there))
     }
 
     async fn try_once(
         &self,
         connector: &Connector,
         link: &Link,
-        (task, handoff): (&Task, &Handoff),
+        task: &Task,
     ) -> Result<(), TaskError> {
         let at = TaskAt { workspace_sid: &task.workspace_sid, task_sid: &task.task_sid };
+        // Before Twilio is asked for nothing; and after, or what has been written meanwhile would be undone.
+        if self.meant(connector, task).await?.is_none() {
+            return Ok(());
+        }
         let read = self.parts.api.read(link, at).await?;
         if OVER.contains(&read.assignment_status.as_str()) {
             return Err(TaskError::Gone);
         }
+        let Some(handoff) = self.meant(connector, task).await? else { return Ok(()) };
         let about = About {
             id: handoff.heading.id.as_str(),
             connector_id: connector.id.as_str(),
@@ -179,17 +188,33 @@ impl Tasks {
         };
         let data = std::str::from_utf8(handoff.data()).unwrap_or("{}");
         let status = handoff.heading.status.as_str();
-        let attributes =
-            updated(&read.attributes, &about, (status, data), &connector.settings.flex);
-        let Some(attributes) = attributes else { return Ok(()) };
-        self.parts.api.write(link, at, &read, &attributes).await?;
-        let what = What::TaskUpdated { task_sid: task.task_sid.clone() };
-        let telling = Telling { what: &what, at: self.parts.clock.now(), name: Name::None };
-        let notes = self.parts.timelines.of_handoff(&handoff.heading, handoff.expires_at, telling);
+        let flex = &connector.settings.flex;
+        let Some(new) = updated(&read.attributes, &about, (status, data), flex) else {
+            return Ok(());
+        };
+        self.parts.api.write(link, at, &read, &new.attributes).await?;
+        self.note_update(task, &handoff, &new.left_out).await;
+        Ok(())
+    }
+
+    async fn note_update(&self, task: &Task, handoff: &Handoff, left_out: &str) {
+        let at = self.parts.clock.now();
+        let updated = What::TaskUpdated { task_sid: task.task_sid.clone() };
+        let packed = What::packed(Target::Task, left_out, at);
+        let of = |what| {
+            let telling = Telling { what, at, name: Name::None };
+            self.parts.timelines.of_handoff(&handoff.heading, handoff.expires_at, telling)
+        };
+        let notes = std::iter::once(&updated).chain(&packed).flat_map(of).collect();
         if let Err(why) = self.parts.timelines.add(notes).await {
             tracing::warn!(error = %why, "that a task was brought up to date could not be noted");
         }
-        Ok(())
+    }
+}
+
+impl From<StoreError> for TaskError {
+    fn from(why: StoreError) -> Self {
+        Self::Later(why.to_string())
     }
 }
 

@@ -20,7 +20,6 @@ use crate::service::error::ServiceError;
 use crate::service::handoffs::Handoffs;
 use crate::service::handoffs::story::Tied;
 use crate::service::require;
-use crate::service::tasks::open::Open;
 use crate::service::timelines::Telling;
 use crate::service::timelines::Timelines;
 use crate::store::call::StoredCall;
@@ -39,6 +38,7 @@ use crate::twilio::taskrouter::TaskEvent;
 use crate::twilio::tasks::TaskApi;
 
 pub use crate::service::tasks::late::bring_up_to_date;
+pub use crate::service::tasks::open::Open;
 
 // Of one task's events, those that change what is kept of it.
 const RACES: usize = 8;
@@ -47,7 +47,6 @@ const RACES: usize = 8;
 #[derive(Debug)]
 pub struct Tasks {
     parts: Parts,
-    open: Open,
 }
 
 /// What they work with.
@@ -61,6 +60,8 @@ pub struct Parts {
     pub connectors: Arc<Records<StoredConnector>>,
     /// The calls there are.
     pub calls: Arc<Records<StoredCall>>,
+    /// Which ids may have a task.
+    pub open: Arc<Open>,
     /// The tasks there are.
     pub tasks: Arc<Records<StoredTask>>,
     /// What `TaskRouter` is told by.
@@ -74,7 +75,7 @@ pub struct Parts {
 impl Tasks {
     /// Use cases over `parts`.
     pub fn new(parts: Parts) -> Self {
-        Self { parts, open: Open::default() }
+        Self { parts }
     }
 
     /// Keeps what became of a task, once, however often and in whatever order it is told. What is not about
@@ -95,12 +96,8 @@ impl Tasks {
             return Ok(());
         };
         let connector = found.as_deref().map_or(through, |found| &found.record);
-        let line = Line {
-            account: connector.account.clone(),
-            project: connector.project.clone(),
-            environment: connector.client_env,
-        };
-        let handoff = match self.parts.handoffs.tied(&line, &event.about.ids).await? {
+        let tied = self.parts.handoffs.tied(&Line::of(connector), &event.about.ids).await?;
+        let handoff = match tied {
             Tied::Handoff(handoff) => Some(handoff),
             Tied::Nothing => None,
             Tied::Foreign => return Ok(()),
@@ -111,7 +108,10 @@ impl Tasks {
         let (noted, kept) = tokio::join!(self.note(connector, event, id), keeping);
         noted?;
         kept?;
-        if event.is_acceptance() || event.ends() {
+        let is_ours = handoff.is_some() || event.about.is_ours;
+        if (event.is_acceptance() || event.ends())
+            && (is_ours || self.is_known(connector, &event.about.ids).await?)
+        {
             self.parts.timelines.settle(&connector.account, id, Some(connector.id.clone()));
         }
         if is_new(event) {
@@ -120,6 +120,18 @@ impl Tasks {
             self.parts.handoffs.tell_of_change(&connector.account, id, Vec::new());
         }
         Ok(())
+    }
+
+    /// Whether any of these is a call that came through the connector. Of others that a workspace has, whoever
+    /// takes them is not connected blind: there was nothing to see.
+    async fn is_known(&self, connector: &Connector, ids: &[HandoffId]) -> Result<bool, StoreError> {
+        for id in ids {
+            let known = self.parts.calls.get(&names::call(&connector.id, id)).await?.live();
+            if known.is_some_and(|call| call.record.legs > 0) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The connector that a task's call came through: the one that its attributes name, if that is of the same
@@ -189,7 +201,7 @@ impl Tasks {
     /// Keeps a task by one id. It is known to be there before it is, so that no write in between misses it.
     async fn keep_under(&self, told: Task) -> Result<(), StoreError> {
         let now = self.parts.clock.now();
-        self.open.add(&told.account, &told.id, now);
+        self.parts.open.add(&told.account, &told.id, now);
         let key = names::task(&told.account, &told.id);
         let mut there = self.parts.tasks.get(&key).await?.live();
         for _ in 0..RACES {

@@ -20,8 +20,8 @@ const GENERATION: Duration = CALL_LIFE;
 const MOST: usize = 1 << 20;
 
 /// Ids that may have a task.
-#[derive(Debug, Default)]
-pub(super) struct Open {
+#[derive(Debug)]
+pub struct Open {
     known: Mutex<Known>,
     hasher: RandomState,
 }
@@ -35,15 +35,31 @@ struct Known {
     any: bool,
 }
 
+impl Default for Open {
+    /// Nobody knows yet.
+    fn default() -> Self {
+        let open = Self { known: Mutex::default(), hasher: RandomState::new() };
+        open.add_all();
+        open
+    }
+}
+
 impl Open {
+    /// Those that were there before are known.
+    pub(in crate::service) fn are_known(&self) {
+        self.known().any = false;
+    }
+
     /// An id has a task.
-    pub(super) fn add(&self, account: &AccountId, id: &HandoffId, now: Timestamp) {
+    pub(in crate::service) fn add(&self, account: &AccountId, id: &HandoffId, now: Timestamp) {
         let hash = self.hasher.hash_one((account, id));
         let mut known = self.known();
         let turned_at = *known.turned_at.get_or_insert(now);
         if turned_at.plus(GENERATION) <= now {
             known.older = std::mem::take(&mut known.newer);
             known.turned_at = Some(now);
+            // What nobody knew of is kept no more.
+            known.any = false;
         }
         if known.newer.len() >= MOST {
             known.any = true;
@@ -53,12 +69,12 @@ impl Open {
     }
 
     /// Nobody knows which ids have one.
-    pub(super) fn add_all(&self) {
+    pub(in crate::service) fn add_all(&self) {
         self.known().any = true;
     }
 
     /// Whether an id may have a task; false: it has none.
-    pub(super) fn may_have(&self, account: &AccountId, id: &HandoffId) -> bool {
+    pub(in crate::service) fn may_have(&self, account: &AccountId, id: &HandoffId) -> bool {
         let hash = self.hasher.hash_one((account, id));
         let known = self.known();
         known.any || known.newer.contains(&hash) || known.older.contains(&hash)
@@ -76,6 +92,8 @@ mod tests {
     #[test]
     fn what_was_added_is_known_for_as_long_as_its_task_is_kept() {
         let open = Open::default();
+        assert!(open.may_have(&AccountId::default(), &"a".parse().unwrap()));
+        open.are_known();
         let account = AccountId::default();
         let id = |text: &str| text.parse::<HandoffId>().unwrap();
         let start = Timestamp::from_micros(1);

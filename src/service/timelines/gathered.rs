@@ -8,6 +8,8 @@ use std::hash::RandomState;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -31,6 +33,8 @@ const HANDOFFS: usize = 1024;
 pub(super) struct Gathered {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
+    // At which shard the next flush begins, so that none is always the last.
+    first: AtomicUsize,
     dropped: Counter,
 }
 
@@ -45,7 +49,7 @@ impl Gathered {
     /// Nothing yet; what there is no room for is counted as `dropped`.
     pub(super) fn new(dropped: Counter) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, hasher: RandomState::new(), dropped }
+        Self { shards, hasher: RandomState::new(), first: AtomicUsize::new(0), dropped }
     }
 
     /// Counts.
@@ -54,7 +58,10 @@ impl Gathered {
         let mut shard = self.shard(hash);
         let Shard { handoffs, changed } = &mut *shard;
         if handoffs.len() >= HANDOFFS && !handoffs.contains_key(&hash) {
-            handoffs.retain(|_, tallies| !tallies.is_written());
+            // Not looked for where there is surely none.
+            if changed.len() < handoffs.len() {
+                handoffs.retain(|_, tallies| !tallies.is_written());
+            }
             if handoffs.len() >= HANDOFFS {
                 self.dropped.inc();
                 return;
@@ -83,19 +90,21 @@ impl Gathered {
         there.map(Tallies::unwritten)
     }
 
-    /// Forgets who read a handoff that is no more; answers it.
-    pub(super) fn forget(&self, whose: &Whose<'_>) -> Option<Tallies> {
+    /// Forgets who read a handoff that is no more.
+    pub(super) fn forget(&self, whose: &Whose<'_>) {
         let hash = self.hasher.hash_one((whose.account, whose.id));
         let mut shard = self.shard(hash);
-        shard.handoffs.get(&hash).filter(|tallies| tallies.are_of(whose))?;
-        shard.handoffs.remove(&hash)
+        if shard.handoffs.get(&hash).is_some_and(|tallies| tallies.are_of(whose)) {
+            shard.handoffs.remove(&hash);
+        }
     }
 
     /// Takes what is to be written at `now`, of `most` handoffs; all of it at the end. What it takes counts
-    /// as written: whoever fails to writes gives it back by [`Gathered::not_written`].
+    /// as written: whoever fails to write it gives it back by [`Gathered::not_written`].
     pub(super) fn take(&self, now: Timestamp, is_end: bool, most: usize) -> Vec<Tallies> {
         let mut taken = Vec::new();
-        for shard in &self.shards {
+        let first = self.first.fetch_add(1, Ordering::Relaxed) % SHARDS;
+        for shard in self.shards.iter().cycle().skip(first).take(SHARDS) {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             let Shard { handoffs, changed } = &mut *shard;
             changed.retain(|hash| {

@@ -116,7 +116,8 @@ impl Timelines {
         if let What::Written { created: true, .. } = telling.what {
             // Now that there is a handoff, it may be told with it.
             let ids = std::iter::once(&heading.id).chain(&heading.shared_id);
-            for missed in ids.filter_map(|id| self.missed.of(&heading.account, id)) {
+            let missed = ids.filter_map(|id| self.missed.of(&heading.account, id));
+            for missed in missed.filter(|missed| self.is_recent(missed)) {
                 for (event, name) in missed.events() {
                     let name = name.each_ref().map(String::as_str);
                     notes.extend(self.sealed(heading, &event, Name::Last(&name), until));
@@ -133,9 +134,14 @@ impl Timelines {
         let telling = Telling { what: &What::Erased { by }, at: now, name: Name::None };
         // Not for as long as it would have lived; nor who read it, which is written with it.
         let until = Until::Exactly(now.plus(TOMBSTONE_LIFE));
-        let readers = self.reads.forget(&whose(heading, now));
+        let readers = self.reads.of(&whose(heading, now));
         let readers = readers.iter().flat_map(|tallies| self.of_readers(tallies, until));
         readers.chain(self.note(heading, telling, until)).collect()
+    }
+
+    /// A handoff is erased: who read it was written with that.
+    pub(super) fn erased(&self, heading: &Heading) {
+        self.reads.forget(&whose(heading, self.clock.now()));
     }
 
     /// What is noted of a call, whether it has a handoff or not.
@@ -277,12 +283,15 @@ impl Timelines {
             // Who was not let in could not say of which account it is.
             self.refused.of(&nobodys, id),
         ];
-        let now = self.clock.now();
-        let is_recent = |tallies: &&Tallies| tallies.last().plus(TOMBSTONE_LIFE) > now;
-        for tallies in in_memory.iter().flatten().filter(is_recent) {
+        for tallies in in_memory.iter().flatten().filter(|tallies| self.is_recent(tallies)) {
             told.events.extend(tallies.events().into_iter().map(|(event, _)| event));
         }
         Ok(told)
+    }
+
+    /// Whether what was counted is remembered as long as a handoff that is gone.
+    fn is_recent(&self, tallies: &Tallies) -> bool {
+        tallies.last().plus(TOMBSTONE_LIFE) > self.clock.now()
     }
 
     /// Writes what was gathered; all of it at the end.
@@ -323,10 +332,11 @@ impl Timelines {
 
     pub(super) fn settle_at(&self, account: &AccountId, id: &HandoffId, due: Due) {
         let mut all = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.is_on || all.len() >= DUE {
+        let key = (account.clone(), id.clone());
+        if !self.is_on || (all.len() >= DUE && !all.contains_key(&key)) {
             return;
         }
-        let known = all.entry((account.clone(), id.clone())).or_insert_with(|| due.clone());
+        let known = all.entry(key).or_insert_with(|| due.clone());
         known.at = known.at.min(due.at);
         known.connector = known.connector.take().or(due.connector);
     }
@@ -348,11 +358,14 @@ impl Timelines {
         Ok(self.journals.add(vec![note]).await?.contains(&true))
     }
 
-    /// Takes those whose time has come.
-    pub(super) fn due(&self) -> Vec<((AccountId, HandoffId), Due)> {
+    /// Takes those whose time has come, those that are due longest first, `most` of them.
+    pub(super) fn due(&self, most: usize) -> Vec<((AccountId, HandoffId), Due)> {
         let now = self.clock.now();
         let mut all = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        all.extract_if(|_, due| due.at <= now).collect()
+        let mut come: Vec<_> = all.iter().filter(|(_, due)| due.at <= now).collect();
+        come.sort_unstable_by_key(|(_, due)| due.at);
+        let keys: Vec<_> = come.into_iter().take(most).map(|(key, _)| key.clone()).collect();
+        keys.into_iter().filter_map(|key| all.remove_entry(&key)).collect()
     }
 }
 

@@ -107,7 +107,8 @@ fn place(event: &Event) -> (Timestamp, u8, u64, String) {
 /// What `TaskRouter` tells by two ways, or twice, is told of its earliest moment.
 fn once(told: &mut Vec<Event>, event: Event) {
     let own = task_event(&event.what);
-    let is_same = |known: &&mut Event| own.is_some() && task_event(&known.what) == own;
+    let is_same =
+        |known: &&mut Event| **known == event || (own.is_some() && task_event(&known.what) == own);
     match told.iter_mut().find(is_same) {
         Some(known) if event.at < known.at => *known = event,
         Some(_) => {}

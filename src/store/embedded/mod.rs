@@ -184,7 +184,7 @@ impl Kv for Embedded {
         let reading = self.get(key);
         Box::pin(async move {
             match reading.await? {
-                Some(Slot::Live { value, .. }) => Journal::decode(&value),
+                Some(Slot::Live { value, .. }) => Ok(Journal::decode(&value)),
                 Some(Slot::Gone { .. }) | None => Ok(Journal::default()),
             }
         })

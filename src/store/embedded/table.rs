@@ -110,7 +110,7 @@ impl<'t> Tables<'t> {
             let found = self.row(&note.journal)?;
             let live = found.as_ref().filter(|row| row.gone.is_none() && row.expires_at > now);
             let mut journal = match live {
-                Some(row) => Journal::decode(&row.value)?,
+                Some(row) => Journal::decode(&row.value),
                 None => Journal::default(),
             };
             new.push(journal.note(note, revision));

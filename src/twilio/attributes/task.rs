@@ -1,5 +1,7 @@
 //! Attributes of a task that was made before its handoff was written.
 
+use std::fmt;
+
 use serde_json::Map;
 use serde_json::Value;
 
@@ -15,23 +17,39 @@ const MOST_CHARACTERS: usize = 4096;
 // What routing has gone by already, and what people may have changed since.
 const NOT_AGAIN: [&str; 2] = ["type", "name"];
 
+/// Attributes of a task, and what they have no room for.
+#[derive(Clone)]
+pub struct Updated {
+    /// A JSON object of at most 4096 characters.
+    pub attributes: String,
+    /// Names, separated by commas.
+    pub left_out: String,
+}
+
+// It tells of a person.
+impl fmt::Debug for Updated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Updated({} characters)", self.attributes.len())
+    }
+}
+
 /// A task's attributes with what a handoff says: keys of ours alone, all others byte for byte as they were.
-/// `None` where that changes nothing, or there is no room for it.
+/// `None` where that changes nothing, or there is no room for any of it.
 pub fn updated(
     before: &str,
     about: &About<'_>,
     (status, data): (&str, &str),
     exposed: &settings::Flex,
-) -> Option<String> {
+) -> Option<Updated> {
     let there: Map<String, Value> = serde_json::from_str(before).unwrap_or_default();
     let before = if there.is_empty() { "{}" } else { before };
     let mut most = TASK_CHARACTERS;
     loop {
-        let (ours, _) = of_task(about, status, Some(data), exposed, most);
-        let updated = merge(before, &patch(&ours, &there)?)?;
-        let characters = updated.chars().count();
+        let (ours, left_out) = of_task(about, status, Some(data), exposed, most);
+        let attributes = merge(before, &patch(&ours, &there)?)?;
+        let characters = attributes.chars().count();
         if characters <= MOST_CHARACTERS {
-            return Some(updated);
+            return Some(Updated { attributes, left_out });
         }
         // Again with as much less as there was too much.
         most = most.checked_sub(characters - MOST_CHARACTERS).filter(|most| *most > 0)?;
@@ -84,24 +102,26 @@ mod tests {
             .replacen(r#""name":"+15550100","#, "", 1)
             .replacen(r#""handoff":{}"#, r#""handoff":{"old":1}"#, 1);
         let data = r#"{"summary":"Late bill","a":"x"}"#;
-        let after = updated(&before, &ABOUT, ("ready", data), &flex()).unwrap();
+        let after = updated(&before, &ABOUT, ("ready", data), &flex()).unwrap().attributes;
         let read: Value = serde_json::from_str(&after).unwrap();
         assert!(after.starts_with(&format!("{{{twilios}")), "{after}");
         assert_eq!(read["handoff_status"], "ready");
         assert_eq!(read["handoff_summary"], "Late bill");
         assert_eq!(read["handoff"], serde_json::json!({"a": "x"}));
         assert_eq!(read["customers"]["phone"], "+15550100");
-        assert_eq!(updated(&after, &ABOUT, ("ready", data), &flex()), None, "nothing is new");
+        assert!(updated(&after, &ABOUT, ("ready", data), &flex()).is_none(), "nothing is new");
     }
 
     #[test]
     fn what_others_have_filled_leaves_less_room() {
         let filled = |room: usize| format!(r#"{{"notes":"{}"}}"#, "x".repeat(4096 - room));
         let data = format!(r#"{{"summary":"{}"}}"#, "long ".repeat(200));
-        let after = updated(&filled(1000), &ABOUT, ("ready", &data), &flex()).unwrap();
+        let Updated { attributes: after, left_out } =
+            updated(&filled(1000), &ABOUT, ("ready", &data), &flex()).unwrap();
+        assert_eq!(left_out, "summary");
         assert!(after.chars().count() <= 4096);
         let read: Value = serde_json::from_str(&after).unwrap();
         assert!(!read["handoff_summary"].as_str().unwrap().is_empty());
-        assert_eq!(updated(&filled(100), &ABOUT, ("ready", &data), &flex()), None);
+        assert!(updated(&filled(100), &ABOUT, ("ready", &data), &flex()).is_none());
     }
 }

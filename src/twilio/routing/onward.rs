@@ -1,5 +1,7 @@
 //! Where a call goes when it comes back from the agent.
 
+use std::fmt;
+
 use percent_encoding::NON_ALPHANUMERIC;
 use percent_encoding::utf8_percent_encode;
 
@@ -47,7 +49,7 @@ pub struct Caller<'a> {
 }
 
 /// Where a call goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Onward {
     /// The answer that sends it there.
     pub twiml: String,
@@ -55,6 +57,13 @@ pub struct Onward {
     pub action: Action,
     /// What its task had no room for: names, separated by commas.
     pub left_out: String,
+}
+
+// It tells of a person.
+impl fmt::Debug for Onward {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Onward({:?})", self.action)
+    }
 }
 
 impl Onward {

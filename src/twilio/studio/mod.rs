@@ -6,6 +6,8 @@
 //! `flex_omitted`, never refused: the caller is on the line. (That a text is cut to its own limit, as a
 //! summary is to 300 characters, its last character tells.)
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::domain::connector::destination::Destination;
@@ -110,12 +112,19 @@ struct Answer<'a> {
 }
 
 /// An answer, and what it had no room for.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Packed {
     /// JSON of at most 64 000 bytes.
     pub answer: String,
     /// Names, separated by commas.
     pub left_out: String,
+}
+
+// It tells of a person.
+impl fmt::Debug for Packed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Packed({} bytes)", self.answer.len())
+    }
 }
 
 /// The answer for a flow.
