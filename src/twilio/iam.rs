@@ -127,22 +127,25 @@ impl Iam {
         let status = answer.status();
         let body = body(answer, MAX_ANSWER_BYTES).await;
         let body = body.map_err(|why| IamError::Unreached(why.to_string()))?;
-        let read = serde_json::from_slice::<Answer>(&body);
-        match (status, read) {
-            (StatusCode::OK, Ok(answer)) if answer.valid => answer.owner(account),
-            // With whichever status IAM says so: nobody has written down which.
-            (status, Ok(answer)) if !answer.valid && !status.is_server_error() => {
-                Err(IamError::Refused)
-            }
-            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {
-                Err(IamError::Credentials(status))
-            }
-            // serde_json's message could quote the answer.
-            (StatusCode::OK, _) => {
-                Err(IamError::Unreached("an answer that is not Twilio's".to_owned()))
-            }
-            _ => Err(IamError::Unreached(format!("Twilio answered {status}"))),
+        decided(status, &body, account)
+    }
+}
+
+/// What an answer of Twilio's comes to.
+fn decided(status: StatusCode, body: &[u8], account: &AccountSid) -> Result<TokenOwner, IamError> {
+    let read = serde_json::from_slice::<Answer>(body);
+    match (status, read) {
+        (StatusCode::OK, Ok(answer)) if answer.valid => answer.owner(account),
+        // With whichever status IAM says so: nobody has written down which.
+        (status, Ok(answer)) if !answer.valid && !status.is_server_error() => {
+            Err(IamError::Refused)
         }
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => Err(IamError::Credentials(status)),
+        // serde_json's message could quote the answer.
+        (StatusCode::OK, _) => {
+            Err(IamError::Unreached("an answer that is not Twilio's".to_owned()))
+        }
+        _ => Err(IamError::Unreached(format!("Twilio answered {status}"))),
     }
 }
 
@@ -163,4 +166,32 @@ impl Answer {
 
 fn bounded(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MAX_TEXT_CHARACTERS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_yes_with_200_lets_in_and_a_no_is_one_with_whatever_status() {
+        let account = "AC0123456789abcdef0123456789abcdef".parse().unwrap();
+        let told = |status: u16, body: &str| {
+            let status = StatusCode::from_u16(status).unwrap();
+            decided(status, body.as_bytes(), &account).map(|owner| owner.roles.len())
+        };
+        let (yes, no) = (r#"{"valid":true,"roles":["agent"]}"#, r#"{"valid":false}"#);
+        assert_eq!(told(200, yes), Ok(1));
+        for status in [201, 302, 400, 404, 429, 500] {
+            assert!(matches!(told(status, yes), Err(IamError::Unreached(_))), "{status}");
+        }
+        for status in [200, 400, 401, 403, 404] {
+            assert_eq!(told(status, no), Err(IamError::Refused), "{status}");
+        }
+        assert!(matches!(told(500, no), Err(IamError::Unreached(_))));
+        assert!(matches!(told(401, "{}"), Err(IamError::Credentials(_))));
+        assert!(matches!(
+            told(200, r#"{"valid":false,"valid":true}"#),
+            Err(IamError::Unreached(_))
+        ));
+    }
 }

@@ -15,6 +15,7 @@
 )]
 
 mod aliases;
+mod apart;
 mod bad_input;
 mod blind;
 mod connectors;

@@ -36,6 +36,7 @@ use crate::service::timelines::story::Story;
 use crate::service::timelines::story::in_order;
 use crate::store::journals::Name;
 use crate::store::kv::StoreError;
+use crate::store::l1::Found;
 use crate::store::names;
 use crate::telemetry::metrics::Lead;
 use crate::telemetry::metrics::LeadOutcome;
@@ -82,7 +83,7 @@ impl Handoffs {
             return Err(ServiceError::NoTimeline);
         }
         let found = self.find(who, &account, ask).await;
-        let state = match &found {
+        let mut state = match &found {
             Ok(_) => State::Live,
             Err(ServiceError::NoHandoff(miss)) => match miss.why {
                 Missing::NeverWritten => State::Missing,
@@ -102,6 +103,11 @@ impl Handoffs {
             None => self.ids_of(&account, asked).await?.into_iter().next(),
             own => own,
         };
+        if let (State::Missing, Some(own)) = (state, &own)
+            && let Found::Gone(how) = self.records.get(&names::handoff(&account, own)).await?
+        {
+            state = how.into();
+        }
         let mut ids = self.ids_told(who, &account, own.as_ref().unwrap_or(asked)).await?;
         if !who.is_of_one_call() {
             ids.extend(std::iter::once(asked.clone()).chain(shared_id));

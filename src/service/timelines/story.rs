@@ -8,6 +8,7 @@ use crate::domain::timeline::Event;
 use crate::domain::timeline::Times;
 use crate::domain::timeline::What;
 use crate::domain::timeline::lead::Acceptance;
+use crate::store::kv::Gone;
 
 /// What is known of a handoff.
 #[derive(Clone, Debug)]
@@ -35,6 +36,15 @@ pub enum State {
     Erased,
     /// It was never written, as far as anybody remembers.
     Missing,
+}
+
+impl From<Gone> for State {
+    fn from(how: Gone) -> Self {
+        match how {
+            Gone::Erased => Self::Erased,
+            Gone::Expired => Self::Expired,
+        }
+    }
 }
 
 impl State {
