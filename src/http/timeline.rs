@@ -28,7 +28,6 @@ pub(super) async fn timeline(
     params: Params,
     handoffs: Data<Handoffs>,
 ) -> Result<HttpResponse, ApiError> {
-    params.only(&PARAMETERS)?;
     let ask = params.ask()?;
     let story = handoffs.story(&caller.0, &ask).await?;
     Ok(HttpResponse::Ok().json(Shown {
