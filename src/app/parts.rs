@@ -29,6 +29,8 @@ const EXPLAINED_A_SECOND: usize = 3;
 const MENTIONED_A_SECOND: usize = 2;
 // Links and verifications, which wait for Twilio, at once.
 const ASKING: usize = 32;
+// Flex users whom Twilio is asked about, at once.
+const STRANGERS: usize = 512;
 const ALIASES_L1_BYTES: u64 = 8 << 20;
 
 /// The edge, with its doors.
@@ -60,6 +62,7 @@ fn load(limits: &config::Edge, metrics: &Metrics) -> Load {
         in_flight: Bound::new(limits.max_in_flight, metrics.in_flight.clone()),
         waiting: Bound::new(limits.max_waiting, metrics.waiting.clone()),
         unproven: Bound::new(limits.max_in_flight, metrics.unproven.clone()),
+        strangers: Bound::new(STRANGERS, metrics.strangers.clone()),
         asking: Bound::new(ASKING, metrics.asking.clone()),
     }
 }

@@ -21,6 +21,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::principal::Credential;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
+use crate::http::edge;
 use crate::http::edge::Edge;
 use crate::http::error::ApiError;
 use crate::http::error::Code;
@@ -71,7 +72,8 @@ pub async fn admit(
     request: &mut ServiceRequest,
 ) -> Result<Option<Arc<Principal>>, ApiError> {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    let takes_flex = route.pages.contains(&request.method().as_str());
+    let pages = route.pages.contains(&request.method().as_str());
+    let flex = pages.then_some((edge, state));
     match route.door {
         Door::Open => return Ok(None),
         Door::Operator if is_local(request) && presents_nothing(request) => return Ok(None),
@@ -79,27 +81,27 @@ pub async fn admit(
         Door::Events => twilio::door::events(edge, state, request).await,
         Door::Studio => twilio::door::studio(edge, state, request).await,
         Door::KeyOrBasic if reads => {
-            by_key(Takes { basic: true, flex: takes_flex }, &edge.doors, request).await
+            by_key(Takes { basic: true, flex }, &edge.doors, request).await
         }
         Door::Key | Door::KeyOrBasic | Door::Operator => {
-            by_key(Takes { basic: false, flex: takes_flex }, &edge.doors, request).await
+            by_key(Takes { basic: false, flex }, &edge.doors, request).await
         }
     }
     .map(Some)
 }
 
 /// What is taken beside keys and tokens of Baton's own.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Takes {
+#[derive(Clone, Copy, Default)]
+pub(super) struct Takes<'e> {
     /// HTTP Basic, with a read-only key.
     pub(super) basic: bool,
-    /// A Flex user's token.
-    pub(super) flex: bool,
+    /// A Flex user's token: where Twilio is asked whose it is, and on whose behalf.
+    pub(super) flex: Option<(&'e Edge, &'e RequestState)>,
 }
 
 /// Lets in whoever holds a key.
 pub(super) async fn by_key(
-    takes: Takes,
+    takes: Takes<'_>,
     doors: &Doors,
     request: &ServiceRequest,
 ) -> Result<Arc<Principal>, ApiError> {
@@ -127,7 +129,7 @@ pub fn holds(principal: &Principal, scope: Option<Scope>) -> Result<(), ApiError
 }
 
 async fn who(
-    takes: Takes,
+    takes: Takes<'_>,
     doors: &Doors,
     request: &ServiceRequest,
 ) -> Result<Arc<Principal>, ApiError> {
@@ -138,10 +140,10 @@ async fn who(
             .admit(&key)
             .await
             .map_err(|refused| if is_token(&key) { token_as_key() } else { refused.into() }),
-        Presented::Bearer(text) if takes.flex && flex::is_token(&text) => {
-            Ok(doors.flex.admit(account_sid(request.headers()), &text).await?)
-        }
-        Presented::Bearer(text) if flex::is_token(&text) => Err(flex_not_here()),
+        Presented::Bearer(text) if flex::is_token(&text) => match takes.flex {
+            Some((edge, state)) => flex_user(edge, state, request.headers(), &text).await,
+            None => Err(flex_not_here()),
+        },
         Presented::Bearer(text) => Ok(doors.admit(&text).await?),
         Presented::Basic(_) if !takes.basic => Err(basic_not_here()),
         Presented::Basic(key) => {
@@ -150,6 +152,26 @@ async fn who(
             if narrow { Ok(principal) } else { Err(basic_not_this_key()) }
         }
     }
+}
+
+/// A Flex user. While Twilio is asked of a token that nobody knows, its place in flight is for others:
+/// strangers make up as many as they like, and each takes two seconds where Twilio hangs.
+async fn flex_user(
+    edge: &Edge,
+    state: &RequestState,
+    headers: &HeaderMap,
+    token: &str,
+) -> Result<Arc<Principal>, ApiError> {
+    let sought = edge.doors.flex.seek(account_sid(headers), token).await?;
+    if sought.is_confirmed() {
+        return Ok(edge.doors.flex.admit(sought).await?);
+    }
+    let strangers = edge.load.strangers.enter().ok_or_else(edge::overloaded)?;
+    state.permit.take();
+    let admitted = edge.doors.flex.admit(sought).await?;
+    drop(strangers);
+    state.permit.replace(Some(edge.load.in_flight.enter().ok_or_else(edge::overloaded)?));
+    Ok(admitted)
 }
 
 /// Of which Twilio account a Flex user says that they are, if they say so once.

@@ -17,6 +17,9 @@ pub struct Load {
     /// Bodies that are being read before anybody knows whose they are: strangers may send them as
     /// slowly as they like, and must not keep others out by it.
     pub unproven: Bound,
+    /// Flex users of whom Twilio is asked who they are, and has not said before: strangers may say that they
+    /// are.
+    pub strangers: Bound,
     /// Requests for which others are asked over the network, for seconds: few, and not among those that
     /// are worked on.
     pub asking: Bound,

@@ -148,6 +148,8 @@ pub struct Metrics {
     pub waiting: Gauge,
     /// Bodies being read before anybody knows whose they are.
     pub unproven: Gauge,
+    /// Flex users of whom Twilio is being asked who they are, and has not said before.
+    pub strangers: Gauge,
     /// Requests for which Twilio is being asked.
     pub asking: Gauge,
     /// Seconds that readers waited.
@@ -174,7 +176,9 @@ impl Default for Leads {
     }
 }
 
-fn register_lead(r: &mut Registry, leads: &Leads, dropped: &Counter) {
+fn register_flex(r: &mut Registry, leads: &Leads, dropped: &Counter, strangers: &Gauge) {
+    let unproven = "Flex users of whom Twilio is asked who they are, and has not said before";
+    r.register("flex_users_unproven", unproven, strangers.clone());
     let lead =
         "Seconds from a call's acceptance to its context being seen; below zero: seen before";
     r.register("context_lead_seconds", lead, leads.seconds.clone());
@@ -199,6 +203,7 @@ impl Metrics {
             in_flight: Gauge::default(),
             waiting: Gauge::default(),
             unproven: Gauge::default(),
+            strangers: Gauge::default(),
             asking: Gauge::default(),
             waited: Histogram::new(WAITS),
             closed: Family::default(),
@@ -223,7 +228,7 @@ impl Metrics {
             "Requests being worked on",
             metrics.in_flight.clone(),
         );
-        register_lead(r, &metrics.lead, &metrics.reads_dropped);
+        register_flex(r, &metrics.lead, &metrics.reads_dropped, &metrics.strangers);
         let unproven = "Bodies being read whose signature is to be checked";
         r.register("webhook_bodies_unproven", unproven, metrics.unproven.clone());
         r.register(
@@ -242,8 +247,7 @@ impl Metrics {
         r.register("store_writes", "Writes and deletions committed", metrics.store.writes.clone());
         r.register("store_reads", "Records asked of the store", metrics.store.reads.clone());
         r.register("store_reopened", "Times the store reopened", metrics.store.reopened.clone());
-        let writable = "1 while the store takes writes, else 0";
-        r.register("store_writable", writable, metrics.store.writable.clone());
+        r.register("store_writable", "1 while writes are taken", metrics.store.writable.clone());
         let dropped = "Log lines dropped because nobody took them";
         r.register("log_lines_dropped", dropped, log_lines_dropped);
         metrics

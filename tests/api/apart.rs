@@ -11,6 +11,7 @@ use crate::failures::Befalls;
 use crate::flex_door::Desk;
 use crate::harness::SID;
 use crate::harness::Server;
+use crate::harness::until;
 use crate::pretend_flex_wire::Mood;
 use crate::taskrouter::CALL;
 use crate::taskrouter::TASK;
@@ -148,4 +149,31 @@ async fn tokens_that_strangers_make_up_keep_nobody_out() {
     let questions = desk.flex.questions();
     desk.read(&token).await.ok(200);
     assert_eq!(desk.flex.questions(), questions, "who is known is asked about no more than before");
+}
+
+#[tokio::test]
+async fn strangers_of_whom_twilio_is_asked_hold_up_nobody_else() {
+    let desk = Desk::with(&["--max-in-flight", "8"]).await;
+    let token = desk.worker("ada");
+    desk.read(&token).await.ok(200);
+    desk.flex.iam(Mood::Silent);
+    let path = format!("/v1/handoff_state?id={SID}");
+    let made_up = (0..32).map(|n| {
+        let (nobody, path) = (desk.server.nobody(), path.clone());
+        tokio::spawn(async move {
+            let token = format!("Bearer a.b.c.d.{n}");
+            let headers = [("authorization", token.as_str()), ("x-twilio-account-sid", ACCOUNT)];
+            nobody.bare_with(Method::GET, &path, &headers, None).await.0
+        })
+    });
+    let made_up: Vec<_> = made_up.collect();
+    let nobody = desk.server.nobody();
+    let asked =
+        async || nobody.get("/metrics").await.text().contains("baton_flex_users_unproven 32");
+    until(asked).await;
+    desk.agent().read(SID).await.ok(200);
+    desk.read(&token).await.ok(200);
+    for stranger in made_up {
+        assert_eq!(stranger.await.unwrap(), 503);
+    }
 }

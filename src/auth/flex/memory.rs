@@ -88,10 +88,11 @@ impl Memory {
         Self { confirmed: cache(TOKENS), others: cache(OTHERS) }
     }
 
-    pub(super) async fn find(&self, key: &Key) -> Option<Arc<Known>> {
+    /// What is known of a token, and whether Twilio has confirmed it.
+    pub(super) async fn find(&self, key: &Key) -> (Option<Arc<Known>>, bool) {
         match self.confirmed.get(key).await {
-            Some(known) => Some(known),
-            None => self.others.get(key).await,
+            Some(known) => (Some(known), true),
+            None => (self.others.get(key).await, false),
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod memory;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,6 +77,29 @@ pub struct FlexDoor {
     told: Seldom,
 }
 
+/// A token, and what is known of it.
+pub struct Sought<'t> {
+    account_sid: &'t str,
+    token: &'t str,
+    key: memory::Key,
+    known: Option<Arc<Known>>,
+    is_confirmed: bool,
+}
+
+// It holds the token.
+impl fmt::Debug for Sought<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sought({})", self.account_sid)
+    }
+}
+
+impl Sought<'_> {
+    /// Whether Twilio has confirmed it before; else whoever presents it may have made it up.
+    pub fn is_confirmed(&self) -> bool {
+        self.is_confirmed
+    }
+}
+
 /// Why a Flex user's token opens nothing.
 #[derive(Debug, Error)]
 pub enum FlexRefused {
@@ -130,20 +154,26 @@ impl FlexDoor {
         Self { connectors, iam, roles, clock, memory, asking, confirming, told }
     }
 
-    /// Who presents `token`, a token of the account that `account_sid` names.
-    pub async fn admit(
+    /// Looks for what is known of `token`, a token of the account that `account_sid` names.
+    pub async fn seek<'t>(
         &self,
-        account_sid: Option<&str>,
-        token: &str,
-    ) -> Result<Arc<Principal>, FlexRefused> {
+        account_sid: Option<&'t str>,
+        token: &'t str,
+    ) -> Result<Sought<'t>, FlexRefused> {
         let account_sid = account_sid.filter(|sid| sid.len() == SID_BYTES);
         let account_sid = account_sid.ok_or(FlexRefused::NoAccount)?;
         if token.len() > MAX_TOKEN_BYTES {
             return Err(FlexRefused::Unknown);
         }
-        let now = self.clock.now();
         let key = memory::key(account_sid, token);
-        let known = self.memory.find(&key).await;
+        let (known, is_confirmed) = self.memory.find(&key).await;
+        Ok(Sought { account_sid, token, key, known, is_confirmed })
+    }
+
+    /// Who presents a token. Of one that Twilio has not confirmed, it may have to be asked, for two seconds.
+    pub async fn admit(&self, sought: Sought<'_>) -> Result<Arc<Principal>, FlexRefused> {
+        let Sought { account_sid, token, key, known, .. } = sought;
+        let now = self.clock.now();
         if let Some(opened) = known.as_ref().and_then(|known| known.opened(now))
             && self.is_unchanged(&opened).await?
         {

@@ -100,6 +100,7 @@ impl Handoffs {
         let shared_id = found.as_ref().ok().and_then(|read| read.handoff.heading.shared_id.clone());
         let own = match own {
             // Whose alias it was, if it was one: that is remembered longer than the handoff.
+            None if who.is_of_one_call() => None,
             None => self.ids_of(&account, asked).await?.into_iter().next(),
             own => own,
         };

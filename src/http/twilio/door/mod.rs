@@ -109,7 +109,7 @@ pub(in crate::http) async fn studio(
         }
         arrived = Some(signed);
     }
-    let takes = gate::Takes { basic: true, flex: false };
+    let takes = gate::Takes { basic: true, flex: None };
     let principal = gate::by_key(takes, &edge.doors, request).await.map_err(|refused| {
         if refused.code.status() == StatusCode::UNAUTHORIZED && is_signed {
             if let Some((signed, why)) = arrived.as_ref().zip(why_not) {
