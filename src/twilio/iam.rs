@@ -89,7 +89,7 @@ struct Question<'t> {
 struct Answer {
     valid: bool,
     #[serde(default)]
-    expiration: Option<Timestamp>,
+    expiration: Option<String>,
     #[serde(default)]
     identity: Option<String>,
     #[serde(default)]
@@ -159,7 +159,7 @@ impl Answer {
             identity: bounded(&self.identity.unwrap_or_default()),
             worker_sid: self.worker_sid.filter(|sid| is_sid(sid, "WK")),
             roles: self.roles.unwrap_or_default(),
-            expires_at: self.expiration,
+            expires_at: self.expiration.as_deref().and_then(Timestamp::parse),
         })
     }
 }

@@ -6,11 +6,13 @@
 
 use serde_json::Map;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::connector::ConnectorId;
 use crate::domain::handoff_id::HandoffId;
+use crate::domain::members;
 use crate::domain::timeline::Worker;
 use crate::domain::timeline::lead::OVER;
 use crate::twilio::form::Pairs;
@@ -99,12 +101,17 @@ impl TaskEvent {
     /// Reads a batch of Event Streams; leaves out what is of no interest.
     pub fn of_batch(body: &[u8]) -> Result<Vec<Self>, NotEvents> {
         // serde_json's message could quote the body.
-        let events: Vec<Map<String, Value>> =
-            serde_json::from_slice(body).map_err(|_quoting| NotEvents)?;
+        let events: Vec<&RawValue> = serde_json::from_slice(body).map_err(|_quoting| NotEvents)?;
         if events.len() > MAX_EVENTS {
             return Err(NotEvents);
         }
-        Ok(events.iter().filter_map(Self::of_cloud_event).collect())
+        // One that cannot be read is none; the others are not lost with it.
+        let read = |event: &&RawValue| serde_json::from_str::<Map<String, Value>>(event.get()).ok();
+        Ok(events
+            .iter()
+            .filter_map(read)
+            .filter_map(|event| Self::of_cloud_event(&event))
+            .collect())
     }
 
     fn of_cloud_event(event: &Map<String, Value>) -> Option<Self> {
@@ -151,9 +158,12 @@ impl TaskEvent {
 
 impl Ties {
     fn of(attributes: &str) -> Self {
-        let Ok(Value::Object(members)) = serde_json::from_str(attributes) else {
-            return Self::default();
+        // Member by member: what others have written there need not be readable.
+        let Ok(all) = members::members(attributes) else { return Self::default() };
+        let read = |member: members::Member<'_>| {
+            Some((member.name, serde_json::from_str::<Value>(member.value.get()).ok()?))
         };
+        let members: Map<String, Value> = all.into_iter().filter_map(read).collect();
         let nested = |path: &[&str]| {
             let (first, rest) = path.split_first()?;
             rest.iter().try_fold(members.get(*first)?, |value, name| value.get(name))?.as_str()
@@ -281,10 +291,14 @@ mod tests {
 
     #[test]
     fn what_is_no_event_is_none() {
-        for body in ["", "{}", "7", "[7]", "[[]]", "null"] {
+        for body in ["", "{}", "7", "null"] {
             assert!(TaskEvent::of_batch(body.as_bytes()).is_err(), "{body}");
         }
-        assert_eq!(TaskEvent::of_batch(b"[]"), Ok(Vec::new()));
+        for body in ["[]", "[7]", "[[]]", r#"[{"type":"a\ud83d"}]"#] {
+            assert_eq!(TaskEvent::of_batch(body.as_bytes()), Ok(Vec::new()), "{body}");
+        }
+        let broken = Ties::of(r#"{"notes":"a\ud83d","n":1e400,"call_sid":"CA1"}"#);
+        assert_eq!(broken.ids, ["CA1".parse().unwrap()]);
         for kind in
             ["reservation.completed", "task.updated", "task.transfer-A", "worker.created", ""]
         {

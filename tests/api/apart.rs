@@ -144,7 +144,8 @@ async fn tokens_that_strangers_make_up_keep_nobody_out() {
         let made_up = format!("Bearer a.b.c.d.{n}");
         let headers = [("authorization", made_up.as_str()), ("x-twilio-account-sid", ACCOUNT)];
         let (status, _) = nobody.bare_with(Method::GET, &path, &headers, None).await;
-        assert_eq!(status, 401, "{n}");
+        // Twilio is asked no more than so often.
+        assert!([401, 503].contains(&status), "{n}: {status}");
     }
     let questions = desk.flex.questions();
     desk.read(&token).await.ok(200);

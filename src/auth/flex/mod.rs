@@ -6,31 +6,31 @@
 //! looked up on each request, so an unlinked account is out at once.
 
 mod memory;
+mod user;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use memchr::memchr_iter;
 use thiserror::Error;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::auth::flex::memory::Known;
 use crate::auth::flex::memory::Memory;
 use crate::auth::flex::memory::Opened;
 use crate::auth::flex::memory::Verdict;
+use crate::auth::flex::user::principal;
 use crate::domain::account_sid::AccountSid;
 use crate::domain::clock::Clock;
 use crate::domain::connector::ConnectorId;
 use crate::domain::flex_user::FlexUser;
 use crate::domain::flex_user::Line;
-use crate::domain::principal::Credential;
 use crate::domain::principal::Principal;
-use crate::domain::principal::Projects;
-use crate::domain::principal::Reach;
-use crate::domain::principal::ReadDefaults;
-use crate::domain::principal::Scope;
-use crate::domain::timeline::Worker;
 use crate::store::connector::StoredConnector;
 use crate::store::kv::StoreError;
 use crate::store::names;
@@ -52,6 +52,10 @@ pub const REFUSED: Duration = Duration::from_secs(5);
 const UNREACHED: Duration = Duration::from_secs(1);
 // The same for whoever is known, and goes on meanwhile.
 const ASKED_AGAIN: Duration = Duration::from_secs(5);
+// What a question may take, with whichever of an account's links it is asked.
+const ANSWER: Duration = Duration::from_secs(2);
+// Questions about tokens of one account that nobody knows.
+const QUESTIONS_A_SECOND: usize = 100;
 // Lines of the log on that.
 const TOLD_A_SECOND: usize = 1;
 // Longer than any that was seen: Twilio's own tools cut them at 3900 characters into cookies.
@@ -75,6 +79,8 @@ pub struct FlexDoor {
     asking: Semaphore,
     confirming: Semaphore,
     told: Seldom,
+    // By account; only linked ones are asked about.
+    questions: Mutex<HashMap<AccountSid, Seldom>>,
 }
 
 /// A token, and what is known of it.
@@ -151,7 +157,8 @@ impl FlexDoor {
     ) -> Self {
         let (asking, confirming) = (Semaphore::new(ASKING), Semaphore::new(ASKING));
         let (memory, told) = (Memory::new(), Seldom::new(TOLD_A_SECOND, clock.clone()));
-        Self { connectors, iam, roles, clock, memory, asking, confirming, told }
+        let questions = Mutex::default();
+        Self { connectors, iam, roles, clock, memory, asking, confirming, told, questions }
     }
 
     /// Looks for what is known of `token`, a token of the account that `account_sid` names.
@@ -179,6 +186,19 @@ impl FlexDoor {
         {
             return Ok(Arc::clone(&opened.principal));
         }
+        // Boxed, for it is large and seldom.
+        Box::pin(self.find_out(account_sid, token, key, known)).await
+    }
+
+    /// Who presents a token of which not enough is known.
+    async fn find_out(
+        &self,
+        account_sid: &str,
+        token: &str,
+        key: memory::Key,
+        known: Option<Arc<Known>>,
+    ) -> Result<Arc<Principal>, FlexRefused> {
+        let now = self.clock.now();
         let account: AccountSid = account_sid.parse().map_err(|_no_sid| FlexRefused::NoAccount)?;
         // Of an account that is not linked nothing is remembered.
         let known = match known {
@@ -312,9 +332,15 @@ impl FlexDoor {
         let permits = if was_good { &self.confirming } else { &self.asking };
         // Not remembered: it says nothing of the token.
         let too_many = || FlexRefused::Unreached("too many questions at once".to_owned());
+        if !was_good && !self.may_ask(account) {
+            return Err(too_many());
+        }
         let permit = permits.try_acquire();
         let outcome = match (permit, was_good) {
-            (Ok(_permit), _) => self.answer(account, token).await?,
+            (Ok(_permit), _) => match timeout(ANSWER, self.answer(account, token)).await {
+                Ok(answer) => answer?,
+                Err(_late) => Err(IamError::Unreached("no answer within two seconds".to_owned())),
+            },
             (Err(_), true) => Err(IamError::Unreached("too many questions at once".to_owned())),
             (Err(_), false) => return Err(too_many()),
         };
@@ -340,6 +366,14 @@ impl FlexDoor {
         })
     }
 
+    /// Whether Twilio may be asked about one more token of an account that nobody knows: strangers make up as
+    /// many as they like, and Twilio counts the questions as the account's.
+    fn may_ask(&self, account: &AccountSid) -> bool {
+        let mut questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Seldom::new(QUESTIONS_A_SECOND, self.clock.clone());
+        questions.entry(account.clone()).or_insert_with(new).may()
+    }
+
     async fn answer(
         &self,
         account: &AccountSid,
@@ -354,35 +388,5 @@ impl FlexDoor {
             }
         }
         Ok(outcome)
-    }
-}
-
-fn principal(
-    owner: &TokenOwner,
-    account: &AccountSid,
-    linked: &[Arc<StoredConnector>],
-) -> Principal {
-    let lines: Vec<_> = linked.iter().map(|found| Line::of(&found.record)).collect();
-    let mut accounts: Vec<_> = lines.iter().map(|line| line.account.clone()).collect();
-    accounts.sort();
-    accounts.dedup();
-    let projects = lines.iter().map(|line| line.project.clone()).collect();
-    let worker = owner.worker_sid.clone();
-    let name = format!("{account}:{}", worker.as_deref().unwrap_or("user"));
-    let identity = Some(owner.identity.clone()).filter(|identity| !identity.is_empty());
-    let worker = Worker { worker_sid: worker, worker: identity };
-    Principal {
-        credential: Credential::FlexUser(Arc::new(FlexUser {
-            account_sid: account.clone(),
-            worker,
-            lines,
-        })),
-        name,
-        reach: Reach::Among(accounts),
-        projects: Projects::Only(projects),
-        scopes: vec![Scope::HandoffRead],
-        expires_at: owner.expires_at,
-        read_defaults: ReadDefaults::default(),
-        acting: None,
     }
 }

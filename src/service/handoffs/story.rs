@@ -111,7 +111,11 @@ impl Handoffs {
         }
         let mut ids = self.ids_told(who, &account, own.as_ref().unwrap_or(asked)).await?;
         if !who.is_of_one_call() {
-            ids.extend(std::iter::once(asked.clone()).chain(shared_id));
+            for id in std::iter::once(asked.clone()).chain(shared_id) {
+                if self.there(&account, &id).await?.is_none() {
+                    ids.push(id);
+                }
+            }
         }
         let (mut events, left_out) = self.told(&account, &ids).await?;
         let is_open = |event: &Event| {

@@ -5,6 +5,7 @@ mod late;
 mod open;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::domain::account_sid::AccountSid;
 use crate::domain::call::CALL_LIFE;
@@ -40,6 +41,8 @@ use crate::twilio::tasks::TaskApi;
 pub use crate::service::tasks::late::bring_up_to_date;
 pub use crate::service::tasks::open::Open;
 
+// By how much Twilio's clock may be ahead.
+const CLOCKS: Duration = Duration::from_secs(300);
 // Of one task's events, those that change what is kept of it.
 const RACES: usize = 8;
 
@@ -89,6 +92,9 @@ impl Tasks {
     ) -> Result<(), ServiceError> {
         require(who, Scope::HandoffRead, Some(&through.account))?;
         let Ok(account_sid) = event.account_sid.parse::<AccountSid>() else { return Ok(()) };
+        // Clocks differ a little; a moment long to come would never be over.
+        let latest = self.parts.clock.now().plus(CLOCKS);
+        let event = &TaskEvent { at: event.at.min(latest), ..event.clone() };
         if !may_tell(who, through, &account_sid) {
             return Ok(());
         }
@@ -225,19 +231,15 @@ impl Tasks {
     }
 }
 
-/// Whether who signed may tell of this account's tasks: the account itself; with a secret from the settings,
-/// whichever they are for.
+/// Whether who signed may tell of this account's tasks: the account itself, and through a linked connector
+/// no other than the link's.
 fn may_tell(who: &Principal, through: &Connector, account_sid: &AccountSid) -> bool {
-    match &who.credential {
-        Credential::TwilioSignature => true,
-        Credential::LinkedSignature { .. } => {
-            through.link.as_ref().is_some_and(|link| link.account_sid == *account_sid)
-        }
-        Credential::Key
-        | Credential::ConnectorToken(_)
-        | Credential::CallToken
-        | Credential::FlexUser(_) => false,
-    }
+    let is_signed =
+        matches!(who.credential, Credential::TwilioSignature | Credential::LinkedSignature { .. });
+    // The door names whoever signed by the account, behind the connector.
+    let is_own = who.name.rsplit(':').next() == Some(account_sid.as_str());
+    let is_linked = through.link.as_ref().is_none_or(|link| link.account_sid == *account_sid);
+    is_signed && is_own && is_linked
 }
 
 /// Whether a task has just come to be, or to a worker.
@@ -261,5 +263,38 @@ fn task_of(
         leg: event.about.leg,
         at: event.at.micros(),
         is_over: event.ends(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_tells_of_its_own_tasks_and_through_a_link_no_other_does() {
+        let sid = |digit: char| format!("AC{}", digit.to_string().repeat(32));
+        let connector = |link: &str| -> Connector {
+            let text = format!(
+                r#"{{"id":"conn_00000000000000000001","account":"acme","project":"line","client_env":"live","settings":{{"name":"a"}},"created_at":1,"tokens":[]{link}}}"#
+            );
+            serde_json::from_str(&text).unwrap()
+        };
+        let link = format!(
+            r#","link":{{"account_sid":"{}","secrets":{{"auth_token":"t"}},"region":"us1","linked_at":1}}"#,
+            sid('1')
+        );
+        let by = |digit| Principal {
+            credential: Credential::TwilioSignature,
+            name: format!("conn_00000000000000000001:{}", sid(digit)),
+            ..Principal::admin()
+        };
+        let may = |signer, through: &str, of: char| {
+            may_tell(&by(signer), &connector(through), &sid(of).parse().unwrap())
+        };
+        assert!(may('1', &link, '1') && may('2', "", '2'));
+        assert!(!may('2', &link, '1'), "signed by one account, told of another");
+        assert!(!may('2', &link, '2'), "the connector is another account's");
+        assert!(!may('2', "", '1'));
+        assert!(!may_tell(&Principal::admin(), &connector(""), &sid('1').parse().unwrap()));
     }
 }

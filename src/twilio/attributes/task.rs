@@ -41,8 +41,10 @@ pub fn updated(
     (status, data): (&str, &str),
     exposed: &settings::Flex,
 ) -> Option<Updated> {
-    let there: Map<String, Value> = serde_json::from_str(before).unwrap_or_default();
-    let before = if there.is_empty() { "{}" } else { before };
+    // What cannot be read cannot be kept as it is either.
+    let is_nothing = ["", "null"].contains(&before.trim());
+    let before = if is_nothing { "{}" } else { before };
+    let there: Map<String, Value> = serde_json::from_str(before).ok()?;
     let mut most = TASK_CHARACTERS;
     loop {
         let (ours, left_out) = of_task(about, status, Some(data), exposed, most);
@@ -110,6 +112,16 @@ mod tests {
         assert_eq!(read["handoff"], serde_json::json!({"a": "x"}));
         assert_eq!(read["customers"]["phone"], "+15550100");
         assert!(updated(&after, &ABOUT, ("ready", data), &flex()).is_none(), "nothing is new");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_left_as_it_is() {
+        for before in [r#"{"keep":"a\ud83d"}"#, r#"{"n":1e400}"#, "[1]", "\"x\"", "{}{", "7"] {
+            assert!(updated(before, &ABOUT, ("ready", "{}"), &flex()).is_none(), "{before}");
+        }
+        for nothing in ["", "null", "{}"] {
+            assert!(updated(nothing, &ABOUT, ("ready", "{}"), &flex()).is_some(), "{nothing}");
+        }
     }
 
     #[test]
