@@ -280,9 +280,8 @@ async fn what_is_of_no_interest_is_taken_and_leaves_nothing() {
     }
     let test = r#"[{"specversion":"1.0","type":"com.twilio.eventstreams.test-event","source":"Sink","id":"AC11111111111111111111111111111111","dataschema":"https://events-schemas.twilio.com/EventStreams.TestSink/1.json","datacontenttype":"application/json","time":"2026-06-10T06:02:54.377Z","data":{"test_id":"5b0e8c2d-7f91-4a63-b8d0-c1e6a4f72935"}}]"#;
     let bare = r#"[{"type":"com.twilio.taskrouter.task.created","data":{}},{}]"#;
-    let none = ["no JSON", "{}", "7"].map(|body| (body, 400));
     let taken = [test, bare, "[]", "[7]", "[[]]"].map(|body| (body, 204));
-    for (body, status) in taken.into_iter().chain(none) {
+    for (body, status) in taken.into_iter().chain(["no JSON", "{}", "7"].map(|body| (body, 400))) {
         let answer = tell(&desk.server.nobody(), TOKEN, &desk.id, Way::Stream, body).await;
         assert_eq!((answer.status, answer.text()), (status, ""), "{body}");
     }
