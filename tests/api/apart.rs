@@ -6,8 +6,6 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::connectors::bearer;
-use crate::failures;
-use crate::failures::Befalls;
 use crate::flex_door::Desk;
 use crate::harness::SID;
 use crate::harness::Server;
@@ -25,7 +23,6 @@ use crate::timeline::key;
 use crate::timeline::kinds;
 use crate::timeline::of;
 use crate::timeline::story;
-use crate::timeline::the;
 use crate::twilio::ACCOUNT;
 
 const FLUSHED: Duration = Duration::from_millis(1200);
@@ -114,23 +111,6 @@ async fn who_takes_a_call_that_never_came_through_baton_is_not_connected_blind()
     tokio::time::sleep(FLUSHED + FLUSHED).await;
     let metrics = desk.server.nobody().get("/metrics").await;
     assert!(!metrics.text().contains("baton_context_accepted_total{"), "{}", metrics.text());
-}
-
-#[tokio::test]
-async fn a_read_that_could_not_be_written_is_written_once_it_can_be() {
-    let (mut server, fate) = failures::server_with(&[]);
-    let admin = server.admin();
-    admin.write(SID, "{}").await.ok(201);
-    fate.set(Some(Befalls::WritesNothing));
-    admin.read(SID).await.ok(200);
-    tokio::time::sleep(FLUSHED).await;
-    fate.set(None);
-    tokio::time::sleep(FLUSHED).await;
-    server.ask_to_stop(true);
-    server.join();
-    let again = Server::on(&server.folder(), server.clock.clone(), &[]);
-    let told = story(&again.admin(), &format!("id={SID}")).await;
-    assert_eq!(the(&told, "read")["count"], 1);
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 //! whoever has no plugin sees nothing of it. The task is given what it would have been made with: keys of
 //! ours, and no others, and only while nobody else changes it.
 
+use std::hash::BuildHasher;
+use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +13,6 @@ use tokio::time::sleep;
 
 use crate::domain::account::AccountId;
 use crate::domain::connector::Connector;
-use crate::domain::connector::link::Link;
 use crate::domain::flex_user::Line;
 use crate::domain::handoff::Handoff;
 use crate::domain::handoff_id::HandoffId;
@@ -119,16 +120,6 @@ impl Tasks {
     }
 
     async fn update(&self, task: &Task) -> Result<(), TaskError> {
-        let found = self.parts.connectors.get(&names::connector(&task.connector)).await;
-        let Some(found) = found?.live() else { return Ok(()) };
-        let connector = &found.record;
-        let link = connector.link.as_ref().filter(|link| link.account_sid == task.account_sid);
-        let Some(link) = link.filter(|_| connector.settings.flex.late_writes.is_on()) else {
-            return Ok(());
-        };
-        if task.is_over {
-            return Ok(());
-        }
         let mut pause = FIRST_PAUSE;
         let mut last = TaskError::Changed;
         for at in 0..TRIES {
@@ -137,7 +128,7 @@ impl Tasks {
                 sleep(pause + pause.mul_f64(jitter(&task.task_sid, pause))).await;
                 pause *= 2;
             }
-            match self.try_once(connector, link, task).await {
+            match self.try_once(task).await {
                 Err(why @ (TaskError::Changed | TaskError::Later(_))) => last = why,
                 done => return done,
             }
@@ -163,12 +154,18 @@ impl Tasks {
         Ok(is_latest.then_some(there))
     }
 
-    async fn try_once(
-        &self,
-        connector: &Connector,
-        link: &Link,
-        task: &Task,
-    ) -> Result<(), TaskError> {
+    /// Looks everything up anew: what was unlinked, erased or turned off meanwhile is not gone by.
+    async fn try_once(&self, task: &Task) -> Result<(), TaskError> {
+        let found = self.parts.connectors.get(&names::connector(&task.connector)).await;
+        let Some(found) = found?.live() else { return Ok(()) };
+        let connector = &found.record;
+        let link = connector.link.as_ref().filter(|link| link.account_sid == task.account_sid);
+        let Some(link) = link.filter(|_| connector.settings.flex.late_writes.is_on()) else {
+            return Ok(());
+        };
+        if task.is_over {
+            return Ok(());
+        }
         let at = TaskAt { workspace_sid: &task.workspace_sid, task_sid: &task.task_sid };
         // Before Twilio is asked for nothing; and after, or what has been written meanwhile would be undone.
         if self.meant(connector, task).await?.is_none() {
@@ -220,8 +217,7 @@ impl From<StoreError> for TaskError {
 
 /// From 0 to 1, by the task and the try.
 fn jitter(task_sid: &str, pause: Duration) -> f64 {
-    use std::hash::BuildHasher;
-    let hash = std::hash::RandomState::new().hash_one((task_sid, pause));
+    let hash = RandomState::new().hash_one((task_sid, pause));
     let [first, ..] = hash.to_ne_bytes();
     f64::from(first) / 255.0
 }

@@ -130,7 +130,6 @@ impl Timelines {
     /// What is noted of a handoff that is erased.
     pub(super) fn of_erased(&self, heading: &Heading, by: By) -> Vec<Note> {
         let now = self.clock.now();
-
         let telling = Telling { what: &What::Erased { by }, at: now, name: Name::None };
         // Not for as long as it would have lived; nor who read it, which is written with it.
         let until = Until::Exactly(now.plus(TOMBSTONE_LIFE));
