@@ -9,7 +9,10 @@ use crate::auth::call_token::CallTokens;
 use crate::auth::connector_token::ConnectorTokens;
 use crate::auth::doors::Doors;
 use crate::auth::flex::FlexDoor;
+use crate::auth::jwt::Jwts;
+use crate::auth::session::SessionDoor;
 use crate::auth::twilio_request::TwilioDoor;
+use crate::auth::view_link::ViewLinks;
 use crate::config::Settings;
 use crate::domain::public_url::PublicUrl;
 use crate::service::calls;
@@ -17,19 +20,23 @@ use crate::service::calls::Calls;
 use crate::service::connectors::Connectors;
 use crate::service::connectors::Parts;
 use crate::service::connectors::Reached;
+use crate::service::console::Console;
 use crate::service::handoffs::Handoffs;
 use crate::service::tasks;
 use crate::service::tasks::Open;
 use crate::service::tasks::Tasks;
 use crate::service::timelines::Timelines;
+use crate::service::view_links::Views;
 use crate::store::call::StoredAnswer;
 use crate::store::call::StoredCall;
+use crate::store::callers::Callers;
 use crate::store::connector::StoredConnector;
 use crate::store::instance::Instance;
 use crate::store::journals::Journals;
 use crate::store::record::StoredKey;
 use crate::store::records::Records;
 use crate::store::records::Store;
+use crate::store::session::StoredSession;
 use crate::telemetry::metrics::LookUps;
 use crate::telemetry::metrics::Metrics;
 use crate::twilio::iam::Iam;
@@ -43,6 +50,7 @@ const L1_BYTES: u64 = 8 << 20;
 const CALLS_L1_BYTES: u64 = 16 << 20;
 const ANSWERS_L1_BYTES: u64 = 8 << 20;
 const TASKS_L1_BYTES: u64 = 8 << 20;
+const SESSIONS_L1_BYTES: u64 = 1 << 20;
 
 /// Connectors and the doors they open.
 pub(super) struct Linked {
@@ -52,6 +60,8 @@ pub(super) struct Linked {
     pub(super) answers: Arc<Records<StoredAnswer>>,
     pub(super) timelines: Arc<Timelines>,
     pub(super) open: Arc<Open>,
+    pub(super) views: Arc<ViewLinks>,
+    pub(super) callers: Callers,
     tokens: Arc<ConnectorTokens>,
     store: Store,
 }
@@ -75,17 +85,19 @@ impl Linked {
         // The store's own key last: what it signed before others were given stays good.
         let given = settings.signing_keys.iter().flatten().cloned();
         let keys: Vec<_> = given.chain([instance.signing_key]).collect();
-        let tokens = ConnectorTokens::new(&keys, instance.id).map_err(StartError::SigningKeys)?;
-        let tokens = Arc::new(tokens);
+        let jwts = Arc::new(Jwts::new(&keys, instance.id).map_err(StartError::SigningKeys)?);
+        let tokens = Arc::new(ConnectorTokens::new(Arc::clone(&jwts)));
+        let views = Arc::new(ViewLinks::new(jwts));
         let twilio = Arc::new(TwilioDoor::new(&settings.twilio, local, clock.clone()));
         let timelines = Arc::new(Timelines::new(
             Journals::new(store.clone()),
             settings.timeline,
             clock.clone(),
-            metrics.reads_dropped.clone(),
+            (metrics.reads_dropped.clone(), Arc::clone(&metrics.hour)),
         ));
+        let callers = Callers::new(&store.seal)?;
         let (open, store) = (Arc::default(), store.clone());
-        Ok(Self { stored, twilio, calls, answers, timelines, open, tokens, store })
+        Ok(Self { stored, twilio, calls, answers, timelines, open, views, callers, tokens, store })
     }
 
     /// The doors of those who hold a secret.
@@ -97,11 +109,43 @@ impl Linked {
             flex: FlexDoor::new(Arc::clone(&self.stored), iam, roles, clock),
             keys,
             tokens: Arc::clone(&self.tokens),
+            views: Arc::clone(&self.views),
+            sessions: SessionDoor::new(self.sessions(), self.store.clock.clone()),
             calls: CallTokens::new(&self.store.seal)?,
             visits: Arc::clone(&self.calls),
             connectors: Arc::clone(&self.stored),
             clock: self.store.clock.clone(),
         })
+    }
+
+    fn sessions(&self) -> Arc<Records<StoredSession>> {
+        Arc::new(Records::new(self.store.clone(), SESSIONS_L1_BYTES, LookUps::default()))
+    }
+
+    /// What is done with view links.
+    pub(super) fn view_links(&self, settings: &Settings, handoffs: Arc<Handoffs>) -> Views {
+        let is_reached = !settings.twilio.public_urls.is_empty() || settings.twilio.is_local;
+        Views {
+            handoffs,
+            links: Arc::clone(&self.views),
+            public_url: is_reached.then(|| self.twilio.public_url().to_owned()),
+            clock: self.store.clock.clone(),
+        }
+    }
+
+    /// What operators see.
+    pub(super) fn console(&self, handoffs: Arc<Handoffs>, metrics: &Metrics) -> Console {
+        let look_ups = metrics.look_ups("task");
+        Console {
+            handoffs,
+            timelines: Arc::clone(&self.timelines),
+            calls: Arc::clone(&self.calls),
+            // Kept in memory by whoever changes them.
+            tasks: Arc::new(Records::new(self.store.clone(), 0, look_ups)),
+            connectors: Arc::clone(&self.stored),
+            callers: self.callers.clone(),
+            clock: self.store.clock.clone(),
+        }
     }
 
     /// What is done with calls.
@@ -115,6 +159,8 @@ impl Linked {
             calls: Arc::clone(&self.calls),
             answers: Arc::clone(&self.answers),
             tokens: CallTokens::new(&self.store.seal)?,
+            links: Arc::clone(&self.views),
+            callers: self.callers.clone(),
             public_url: self.twilio.public_url().to_owned(),
             timelines: Arc::clone(&self.timelines),
             clock: self.store.clock.clone(),
@@ -138,6 +184,7 @@ impl Linked {
             open: Arc::clone(&self.open),
             tasks: Arc::new(Records::new(self.store.clone(), TASKS_L1_BYTES, look_ups)),
             api: TaskApi::new(&settings.flex.taskrouter_url),
+            links: Arc::clone(&self.views),
             public_url: self.twilio.public_url().to_owned(),
             clock: self.store.clock.clone(),
         })

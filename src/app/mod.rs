@@ -5,6 +5,7 @@ pub mod first_start;
 mod linked;
 mod listener;
 mod parts;
+mod shared;
 pub mod shutdown;
 
 use std::fs::DirBuilder;
@@ -40,9 +41,10 @@ use crate::app::linked::Linked;
 use crate::app::listener::connections;
 use crate::app::listener::listen;
 use crate::app::listener::local_urls;
+use crate::app::shared::Shared;
 use crate::app::shutdown::Stop;
 use crate::auth::api_key::KeyDoor;
-use crate::auth::connector_token::BadSigningKey;
+use crate::auth::jwt::BadSigningKey;
 use crate::auth::rates::Rates;
 use crate::config::Settings;
 use crate::config::StoreKind;
@@ -52,16 +54,11 @@ use crate::http::access::AccessLog;
 use crate::http::connection::COARSE_CLOCK;
 use crate::http::connection::Watched;
 use crate::http::edge;
-use crate::http::edge::Edge;
 use crate::http::health::Readiness;
-use crate::http::routes;
+use crate::http::pages::Pages;
 use crate::http::span::RootSpan;
-use crate::service::calls::Calls;
-use crate::service::connectors::Connectors;
 use crate::service::handoffs::Changed;
-use crate::service::handoffs::Handoffs;
 use crate::service::keys::Keys;
-use crate::service::tasks::Tasks;
 use crate::service::tasks::bring_up_to_date;
 use crate::store::embedded::Embedded;
 use crate::store::kv::Kv;
@@ -114,14 +111,8 @@ pub enum StartError {
 pub struct App {
     listener: TcpListener,
     settings: Settings,
-    edge: Data<Edge>,
-    readiness: Data<Readiness>,
-    handoffs: Data<Handoffs>,
-    calls: Data<Calls>,
-    tasks: Data<Tasks>,
+    shared: Shared,
     changes: Receiver<Changed>,
-    keys: Data<Keys>,
-    connectors: Data<Connectors>,
     watchers: Arc<Watchers>,
     metrics: Arc<Metrics>,
     start_keys: StartKeys,
@@ -145,7 +136,7 @@ impl App {
         let private = DirBuilder::new().recursive(true).mode(0o700).create(&settings.data_dir);
         private.map_err(|why| StartError::DataDir(settings.data_dir.display().to_string(), why))?;
         let start_keys = StartKeys::find_or_make(&settings)?;
-        let metrics = Arc::new(Metrics::new(log.dropped()));
+        let metrics = Arc::new(Metrics::new(log.dropped(), clock.now()));
         let kv = around(open_store(&settings, &clock, &metrics)?);
         let seal = Arc::new(start_keys.seal()?);
         block_on(check_ring(kv.as_ref(), &seal))?;
@@ -171,6 +162,8 @@ impl App {
         let handoffs = Arc::new(handoffs);
         let calls = linked.calls(Arc::clone(&handoffs), &metrics)?;
         let tasks = linked.tasks(&settings, Arc::clone(&handoffs), &metrics);
+        let views = linked.view_links(&settings, Arc::clone(&handoffs));
+        let console = linked.console(Arc::clone(&handoffs), &metrics);
         let connectors = linked.use_cases(&settings, Arc::clone(&keys));
         if settings.twilio.verifies() && settings.twilio.public_urls.is_empty() {
             let url = edge.twilio.public_url();
@@ -179,21 +172,19 @@ impl App {
                 "signatures are checked as if Twilio had asked for {url}; set BATON_PUBLIC_URL"
             );
         }
-        Ok(Self {
-            listener,
+        let shared = Shared {
             edge: Data::new(edge),
             readiness: Data::new(Readiness { draining: AtomicBool::new(false), store: kv }),
             handoffs: Data::from(handoffs),
             calls: Data::new(calls),
             tasks: Data::new(tasks),
-            changes,
             keys: Data::new(Keys::new(keys, clock)),
             connectors: Data::new(connectors),
-            watchers,
-            metrics,
-            start_keys,
-            settings,
-        })
+            pages: Data::new(Pages::new(&settings.flex.frame_ancestors)),
+            views: Data::new(views),
+            console: Data::new(console),
+        };
+        Ok(Self { listener, settings, shared, changes, watchers, metrics, start_keys })
     }
 
     /// Where it listens; the real port when it was asked for port 0.
@@ -209,12 +200,12 @@ impl App {
     /// Serves until `stop`: then `/readyz` turns 503 while requests are still taken for the drain
     /// time, in-flight requests finish, queued writes are committed, and it returns.
     pub async fn run(mut self, stop: Stop) -> io::Result<()> {
-        let readiness = self.readiness.clone();
+        let readiness = self.shared.readiness.clone();
         let drain = self.settings.drain;
         let watchers = Arc::clone(&self.watchers);
-        let (connectors, every) = (self.connectors.clone(), self.settings.twilio.retry);
-        let handoffs = self.handoffs.clone().into_inner();
-        let tasks = self.tasks.clone().into_inner();
+        let (connectors, every) = (self.shared.connectors.clone(), self.settings.twilio.retry);
+        let handoffs = self.shared.handoffs.clone().into_inner();
+        let tasks = self.shared.tasks.clone().into_inner();
         let (_, none) = channel(1);
         let changes = std::mem::replace(&mut self.changes, none);
         let server = self.serve()?;
@@ -263,28 +254,10 @@ impl App {
             .shutdown_timeout(FINISH.as_secs())
             .disable_signals();
         let shutdown = builder.graceful_shutdown_signal();
-        let Self {
-            listener,
-            edge,
-            readiness,
-            handoffs,
-            calls,
-            tasks,
-            keys,
-            connectors,
-            metrics,
-            ..
-        } = self;
+        let Self { listener, shared, metrics, .. } = self;
         let server = builder.listen("baton", listener, move || {
             let app = actix_web::App::new()
-                .app_data(edge.clone())
-                .app_data(readiness.clone())
-                .app_data(handoffs.clone())
-                .app_data(calls.clone())
-                .app_data(tasks.clone())
-                .app_data(keys.clone())
-                .app_data(connectors.clone())
-                .configure(routes::mount)
+                .configure(|config| shared.clone().mount(config))
                 .wrap(from_fn(edge::around))
                 .wrap(TracingLogger::<RootSpan>::new());
             let shutdown = shutdown.clone();

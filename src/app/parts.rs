@@ -94,6 +94,7 @@ pub(super) fn handoffs(
         answers,
         timelines: Arc::clone(&linked.timelines),
         lead: metrics.lead.clone(),
+        callers: linked.callers.clone(),
         changes: Some((changed, Arc::clone(&linked.open))),
     };
     Handoffs::new(kept, rates, clock, limits)

@@ -8,7 +8,6 @@ use crate::domain::api_key::ApiKey;
 use crate::domain::api_key::KeyHash;
 use crate::domain::api_key::claimed_id;
 use crate::domain::clock::Clock;
-use crate::domain::clock::Timestamp;
 use crate::domain::principal::Principal;
 use crate::store::kv::StoreError;
 use crate::store::names;
@@ -21,6 +20,7 @@ pub struct KeyDoor {
     keys: Arc<Records<StoredKey>>,
     admin: KeyHash,
     admin_principal: Arc<Principal>,
+    admin_mark: String,
     clock: Clock,
 }
 
@@ -41,18 +41,43 @@ pub enum KeyRefused {
 impl KeyDoor {
     /// A door that knows `keys` and the admin key by its hash.
     pub fn new(keys: Arc<Records<StoredKey>>, admin: KeyHash, clock: Clock) -> Self {
-        Self { keys, admin, admin_principal: Arc::new(Principal::admin()), clock }
+        let admin_principal = Arc::new(Principal::admin());
+        let admin_mark = format!("{}:{}", admin_principal.name, admin.mark());
+        Self { keys, admin, admin_principal, admin_mark, clock }
     }
 
     /// Whether a credential that was admitted still is: asked after a wait, for it may have been
     /// revoked meanwhile, or have expired.
     pub async fn is_good(&self, principal: &Principal) -> Result<bool, StoreError> {
-        if principal.name == self.admin_principal.name {
-            return Ok(true);
+        match self.holder(&self.mark(principal)).await {
+            Ok(_) => Ok(true),
+            Err(KeyRefused::Unknown | KeyRefused::Expired) => Ok(false),
+            Err(KeyRefused::Store(error)) => Err(error),
         }
-        let stored = self.keys.get(&names::api_key(&principal.name)).await?.live();
-        let end = stored.map(|stored| stored.principal.expires_at.unwrap_or(Timestamp::NEVER));
-        Ok(end.is_some_and(|end| end > self.clock.now()))
+    }
+
+    /// What a key is called in what stands on it: its id. The admin key has none, and what stood on it
+    /// falls when another takes its place.
+    pub fn mark(&self, principal: &Principal) -> String {
+        let is_admin = principal.name == self.admin_principal.name;
+        if is_admin { self.admin_mark.clone() } else { principal.name.clone() }
+    }
+
+    /// Who holds the key of this mark, while it is good.
+    pub async fn holder(&self, mark: &str) -> Result<Arc<Principal>, KeyRefused> {
+        if mark == self.admin_mark {
+            return Ok(Arc::clone(&self.admin_principal));
+        }
+        let stored = self.keys.get(&names::api_key(mark)).await?.live();
+        let stored = stored.ok_or(KeyRefused::Unknown)?;
+        self.unless_over(&stored)
+    }
+
+    fn unless_over(&self, stored: &StoredKey) -> Result<Arc<Principal>, KeyRefused> {
+        match stored.principal.expires_at {
+            Some(end) if end <= self.clock.now() => Err(KeyRefused::Expired),
+            _ => Ok(Arc::clone(&stored.principal)),
+        }
     }
 
     /// Whether `text` is the admin key.
@@ -78,10 +103,7 @@ impl KeyDoor {
         if !stored.record.hash.matches(&presented) {
             return Err(KeyRefused::Unknown);
         }
-        match stored.principal.expires_at {
-            Some(end) if end <= self.clock.now() => Err(KeyRefused::Expired),
-            _ => Ok(Arc::clone(&stored.principal)),
-        }
+        self.unless_over(&stored)
     }
 }
 
@@ -90,6 +112,7 @@ mod tests {
     use super::*;
     use crate::domain::account::AccountId;
     use crate::domain::api_key::KeyRecord;
+    use crate::domain::clock::Timestamp;
     use crate::domain::principal::Projects;
     use crate::domain::principal::ReadDefaults;
     use crate::domain::principal::Scope;

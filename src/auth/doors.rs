@@ -9,9 +9,11 @@ use crate::auth::api_key::KeyDoor;
 use crate::auth::api_key::KeyRefused;
 use crate::auth::call_token;
 use crate::auth::call_token::CallTokens;
-use crate::auth::connector_token;
 use crate::auth::connector_token::ConnectorTokens;
 use crate::auth::flex::FlexDoor;
+use crate::auth::jwt;
+use crate::auth::session::SessionDoor;
+use crate::auth::view_link::ViewLinks;
 use crate::domain::clock::Clock;
 use crate::domain::clock::Timestamp;
 use crate::domain::connector::Connector;
@@ -24,6 +26,7 @@ use crate::domain::principal::Projects;
 use crate::domain::principal::Reach;
 use crate::domain::principal::ReadDefaults;
 use crate::domain::principal::Scope;
+use crate::domain::view_link::Maker;
 use crate::store::call::StoredCall;
 use crate::store::connector::Signer;
 use crate::store::connector::StoredConnector;
@@ -42,6 +45,10 @@ pub struct Doors {
     pub calls: CallTokens,
     /// Flex users.
     pub flex: FlexDoor,
+    /// View links.
+    pub views: Arc<ViewLinks>,
+    /// The console's sessions.
+    pub sessions: SessionDoor,
     /// The calls there are.
     pub visits: Arc<Records<StoredCall>>,
     /// The connectors there are.
@@ -91,7 +98,7 @@ impl Doors {
                 )
             });
         }
-        let claimed = self.tokens.read(text).ok_or(Refused::UnknownToken)?;
+        let Some(claimed) = self.tokens.read(text) else { return self.by_view_link(text).await };
         let found = self.connector(&claimed.connector).await?.ok_or(Refused::UnknownToken)?;
         let listed = found.record.tokens.iter().find(|token| token.id == claimed.token);
         let listed = listed.ok_or(Refused::UnknownToken)?;
@@ -100,6 +107,32 @@ impl Doors {
             expires_at: Some(Timestamp::from_micros(ends_at)),
             ..acting_for(&found.record, Credential::ConnectorToken(claimed.token), None)
         })
+    }
+
+    async fn by_view_link(&self, text: &str) -> Result<Principal, Refused> {
+        let viewer = self.views.read(text).ok_or(Refused::UnknownToken)?;
+        let viewer = self.unless_over(viewer)?;
+        match viewer.view_link() {
+            Some(link) if self.is_maker_good(&link.by).await? => Ok(viewer),
+            Some(_) | None => Err(Refused::UnknownToken),
+        }
+    }
+
+    /// Whether whoever made a view link is still let in.
+    async fn is_maker_good(&self, by: &Maker) -> Result<bool, StoreError> {
+        match by {
+            Maker::Key(mark) => match self.keys.holder(mark).await {
+                Ok(_) => Ok(true),
+                Err(KeyRefused::Unknown | KeyRefused::Expired) => Ok(false),
+                Err(KeyRefused::Store(error)) => Err(error),
+            },
+            Maker::Token(connector, token) => {
+                let found = self.connector(connector).await?;
+                let now = self.clock.now();
+                Ok(found.is_some_and(|found| found.record.live_token(token, now).is_some()))
+            }
+            Maker::Connector(connector) => Ok(self.connector(connector).await?.is_some()),
+        }
     }
 
     /// Until when a call's tokens are good, as far as the call itself says.
@@ -141,6 +174,7 @@ impl Doors {
             _ if self.is_over(principal) => false,
             (Credential::Key, _) => self.keys.is_good(principal).await?,
             (Credential::FlexUser(user), _) => self.flex.is_good(user).await?,
+            (Credential::ViewLink(link), _) => self.is_maker_good(&link.by).await?,
             (Credential::TwilioSignature, found) => principal.acting.is_none() || found.is_some(),
             (Credential::CallToken, Some(found)) => match &principal.acting {
                 Some(Acting { call: Some(call), .. }) => {
@@ -169,7 +203,7 @@ impl Doors {
 
 /// Whether a text has the shape of a token.
 pub fn is_token(text: &str) -> bool {
-    text.starts_with(call_token::PREFIX) || connector_token::is_token(text)
+    text.starts_with(call_token::PREFIX) || jwt::is_token(text)
 }
 
 fn acting_for(connector: &Connector, by: Credential, visit: Option<(HandoffId, u32)>) -> Principal {

@@ -6,5 +6,8 @@ pub mod call_token;
 pub mod connector_token;
 pub mod doors;
 pub mod flex;
+pub mod jwt;
 pub mod rates;
+pub mod session;
 pub mod twilio_request;
+pub mod view_link;

@@ -9,6 +9,8 @@ use crate::domain::public_url::PublicUrl;
 pub struct Flex {
     /// Origins whose pages may ask, beside Flex's own.
     pub origins: Vec<String>,
+    /// Origins whose pages may frame the panel, beside Flex's own.
+    pub frame_ancestors: Vec<String>,
     /// Roles that are let in.
     pub roles: Vec<String>,
     /// Where Twilio's IAM is.
@@ -19,19 +21,16 @@ pub struct Flex {
 
 impl Flex {
     pub(super) fn read(raw: &Raw, faults: &mut Faults) -> Self {
-        let origins = raw.cors_origins.as_deref().unwrap_or_default();
-        let origins: Vec<_> = origins.split_whitespace().map(str::to_owned).collect();
-        for origin in origins.iter().filter(|origin| !is_origin(origin)) {
-            faults.0.push(format!(
-                "BATON_CORS_ORIGINS {origin} must be an origin as a browser spells it: https://host[:port] in lower case, without a path or a slash at the end"
-            ));
-        }
+        let origins = origins("BATON_CORS_ORIGINS", raw.cors_origins.as_deref(), faults);
+        let of_frames = raw.frame_ancestors.as_deref();
+        let frame_ancestors = self::origins("BATON_FRAME_ANCESTORS", of_frames, faults);
         let roles: Vec<_> = raw.flex_roles.split_whitespace().map(str::to_owned).collect();
         if roles.is_empty() {
             faults.0.push("BATON_FLEX_ROLES must name at least one role, such as agent".to_owned());
         }
         Self {
             origins,
+            frame_ancestors,
             roles,
             iam_url: twilio_url("BATON_TWILIO_IAM_URL", &raw.twilio_iam_url, faults),
             taskrouter_url: twilio_url(
@@ -51,6 +50,16 @@ pub(super) fn twilio_url(name: &str, text: &str, faults: &mut Faults) -> String 
     }
     let fault = format!("{name} must be https://host, without user, query or fragment");
     faults.add(fault).unwrap_or_default()
+}
+
+fn origins(name: &str, given: Option<&str>, faults: &mut Faults) -> Vec<String> {
+    let origins: Vec<_> = given.unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+    for origin in origins.iter().filter(|origin| !is_origin(origin)) {
+        faults.0.push(format!(
+            "{name} {origin} must be an origin as a browser spells it: https://host[:port] in lower case, without a path or a slash at the end"
+        ));
+    }
+    origins
 }
 
 fn is_origin(text: &str) -> bool {

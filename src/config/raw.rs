@@ -46,6 +46,9 @@ pub struct Raw {
     /// Origins whose pages may read, beside `https://flex.twilio.com`, by blanks
     #[arg(long, env = "BATON_CORS_ORIGINS")]
     pub cors_origins: Option<String>,
+    /// Origins whose pages may show the panel in a frame, beside `https://flex.twilio.com`, by blanks
+    #[arg(long, env = "BATON_FRAME_ANCESTORS")]
+    pub frame_ancestors: Option<String>,
     /// Whether each handoff's story is kept: `on` or `off`
     #[arg(long, env = "BATON_TIMELINE", default_value = "on")]
     pub timeline: String,

@@ -9,6 +9,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use aws_lc_rs::digest;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::ExposeSecret;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -141,6 +143,12 @@ impl KeyHash {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
         Self(bytes)
+    }
+
+    /// What tells it from other keys' hashes, where nobody may learn it.
+    pub fn mark(&self) -> String {
+        let hash = digest::digest(&digest::SHA256, &self.0);
+        URL_SAFE_NO_PAD.encode(hash.as_ref().get(..9).unwrap_or_default())
     }
 
     /// Whether both are the hash of the same key.

@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::domain::account::AccountId;
+use crate::domain::account::ProjectId;
 use crate::domain::clock::Timestamp;
 use crate::domain::connector::ConnectorId;
 use crate::domain::handoff_id::HandoffId;
@@ -29,6 +31,12 @@ pub struct Call {
     pub connector: ConnectorId,
     /// Its SID.
     pub id: HandoffId,
+    /// Whose it is; calls of earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<(AccountId, ProjectId)>,
+    /// The mark of the caller's number, if they have one: not the number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller: Option<String>,
     /// The linked Twilio account that began it; empty where a secret from the settings did.
     #[serde(default)]
     pub account_sid: String,
@@ -78,6 +86,8 @@ impl Call {
         Self {
             connector,
             id,
+            of: None,
+            caller: None,
             account_sid: account_sid.to_owned(),
             legs: 0,
             returned_leg: 0,

@@ -87,6 +87,9 @@ pub struct Heading {
     /// How long it lives after each write at least, in seconds, now that its call has ended.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub held_seconds: Option<u32>,
+    /// The mark of the caller's number, where `data` has it: not the number.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub caller: Option<String>,
 }
 
 /// The context of one call as it is kept.
@@ -212,6 +215,7 @@ mod tests {
             client_env: None,
             left_over: false,
             held_seconds: None,
+            caller: None,
         };
         Handoff::new(heading, data, 7, Timestamp::NEVER)
     }

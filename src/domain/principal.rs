@@ -14,6 +14,7 @@ use crate::domain::connector::environment::ClientEnv;
 use crate::domain::flex_user::FlexUser;
 use crate::domain::handoff::Heading;
 use crate::domain::handoff_id::HandoffId;
+use crate::domain::view_link::ViewLink;
 
 /// One thing a credential may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,6 +141,8 @@ pub enum Credential {
     CallToken,
     /// A Flex user's token; its links may be removed.
     FlexUser(Arc<FlexUser>),
+    /// A view link; whoever made it may be let in no more.
+    ViewLink(Arc<ViewLink>),
 }
 
 /// The connector that a credential acts for.
@@ -210,22 +213,41 @@ impl Principal {
         if self.flex_user().is_some_and(|user| !user.reaches(heading)) {
             return Err(OutOfReach::Environment);
         }
-        let own = self.acting.as_ref().map(|acting| acting.environment);
+        let of_link = self.view_link().and_then(|link| link.environment);
+        let own = self.acting.as_ref().map(|acting| acting.environment).or(of_link);
         match (own, heading.client_env) {
             (Some(own), Some(env)) if own != env => Err(OutOfReach::Environment),
             _ => Ok(()),
         }
     }
 
-    /// Whether it may ask for what is kept under `id`: a call token asks for its own call alone.
+    /// Whether it may ask for what is kept under `id`: a call token asks for its own call alone, a view
+    /// link for its own handoff.
     pub fn may_name(&self, id: &HandoffId) -> bool {
-        let call = self.acting.as_ref().and_then(|acting| acting.call.as_ref());
-        call.is_none_or(|call| call == id)
+        self.only().is_none_or(|only| only == id)
     }
 
-    /// Whether it is held to one call.
+    /// Whether it is held to one call, or one handoff.
     pub fn is_of_one_call(&self) -> bool {
-        self.acting.as_ref().is_some_and(|acting| acting.call.is_some())
+        self.only().is_some()
+    }
+
+    fn only(&self) -> Option<&HandoffId> {
+        let call = self.acting.as_ref().and_then(|acting| acting.call.as_ref());
+        call.or_else(|| self.view_link().map(|link| &link.id))
+    }
+
+    /// The view link that it is, if it is one.
+    pub fn view_link(&self) -> Option<&ViewLink> {
+        match &self.credential {
+            Credential::ViewLink(link) => Some(link),
+            Credential::Key
+            | Credential::TwilioSignature
+            | Credential::LinkedSignature { .. }
+            | Credential::ConnectorToken(_)
+            | Credential::CallToken
+            | Credential::FlexUser(_) => None,
+        }
     }
 
     /// The Connector Token that it was proved by, if it was.
@@ -236,7 +258,8 @@ impl Principal {
             | Credential::TwilioSignature
             | Credential::LinkedSignature { .. }
             | Credential::CallToken
-            | Credential::FlexUser(_) => None,
+            | Credential::FlexUser(_)
+            | Credential::ViewLink(_) => None,
         }
     }
 
@@ -248,7 +271,8 @@ impl Principal {
             | Credential::TwilioSignature
             | Credential::LinkedSignature { .. }
             | Credential::ConnectorToken(_)
-            | Credential::CallToken => None,
+            | Credential::CallToken
+            | Credential::ViewLink(_) => None,
         }
     }
 

@@ -16,7 +16,12 @@ pub(super) fn tag(revision: u64) -> String {
 
 /// Whether a reader says that it has this revision already.
 pub(super) fn is_known(request: &HttpRequest, revision: u64) -> bool {
-    let tag = tag(revision);
+    is_tagged(request, &revision.to_string())
+}
+
+/// Whether a reader says that it has what is tagged so.
+pub(super) fn is_tagged(request: &HttpRequest, tag: &str) -> bool {
+    let tag = format!("\"{tag}\"");
     listed(request, &header::IF_NONE_MATCH)
         .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }

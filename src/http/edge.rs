@@ -194,12 +194,12 @@ impl Edge {
     fn record(&self, state: &RequestState, happened: &Happened<'_>) {
         let Happened { method, route, status, code, took, .. } = *happened;
         self.metrics.answered.get_or_create(&Answered { route, method, status }).inc();
-        match state.waiting_since.get() {
+        if let Some(since) = state.waiting_since.get() {
             // A wait is as long as its reader wished; it says nothing about this server's speed.
-            Some(since) => self.metrics.waited.observe(since.elapsed().as_secs_f64()),
-            None => {
-                self.metrics.latency.get_or_create(&Route { route }).observe(took.as_secs_f64());
-            }
+            self.metrics.waited.observe(since.elapsed().as_secs_f64());
+        } else {
+            self.metrics.latency.get_or_create(&Route { route }).observe(took.as_secs_f64());
+            self.metrics.hour.answered(took.as_secs_f64());
         }
         if let Some(code) = code {
             self.metrics.refused.get_or_create(&CodeLabel { code }).inc();

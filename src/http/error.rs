@@ -82,6 +82,8 @@ codes! {
     ConnectorNotAllowed = "CONNECTOR_NOT_ALLOWED", FORBIDDEN, "Forbidden";
     /// Another call than the call token's.
     CallNotAllowed = "CALL_NOT_ALLOWED", FORBIDDEN, "Forbidden";
+    /// More asked of a view link than to look.
+    ViewOnly = "VIEW_ONLY", FORBIDDEN, "Forbidden";
     /// A handoff that only its connector's tokens write.
     CallTokenOnly = "CALL_TOKEN_ONLY", FORBIDDEN, "Forbidden";
     /// A link that a token may not make.

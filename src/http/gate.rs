@@ -21,6 +21,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::principal::Credential;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
+use crate::http::console::session;
 use crate::http::edge;
 use crate::http::edge::Edge;
 use crate::http::error::ApiError;
@@ -47,6 +48,8 @@ pub enum Door {
     Webhook,
     /// Twilio, by its signature, with a form or with events in JSON.
     Events,
+    /// Whoever has signed in to the console, from its own page; to sign in, holders of a key.
+    Console,
     /// Twilio, by its signature; and holders of a key, also of a read-only one in HTTP Basic.
     Studio,
 }
@@ -80,6 +83,14 @@ pub async fn admit(
         Door::Webhook => twilio::door::webhook(edge, state, request).await,
         Door::Events => twilio::door::events(edge, state, request).await,
         Door::Studio => twilio::door::studio(edge, state, request).await,
+        Door::Console => {
+            session::is_of_own_page(request.headers())?;
+            if *request.method() == Method::POST {
+                by_key(Takes::default(), &edge.doors, request).await
+            } else {
+                by_session(&edge.doors, request).await
+            }
+        }
         Door::KeyOrBasic if reads => {
             by_key(Takes { basic: true, flex }, &edge.doors, request).await
         }
@@ -95,7 +106,7 @@ pub async fn admit(
 pub(super) struct Takes<'e> {
     /// HTTP Basic, with a read-only key.
     pub(super) basic: bool,
-    /// A Flex user's token: where Twilio is asked whose it is, and on whose behalf.
+    /// A view link; and a Flex user's token: where Twilio is asked whose it is, and on whose behalf.
     pub(super) flex: Option<(&'e Edge, &'e RequestState)>,
 }
 
@@ -111,6 +122,17 @@ pub(super) async fn by_key(
         }
         refused.with(header::WWW_AUTHENTICATE, challenge(takes.basic, request))
     })
+}
+
+/// Lets in whoever has signed in to the console.
+async fn by_session(doors: &Doors, request: &ServiceRequest) -> Result<Arc<Principal>, ApiError> {
+    let secret = session::secret(request.headers());
+    let admitted = match secret {
+        Some(secret) => doors.sessions.admit(&doors.keys, secret).await.map_err(ApiError::from),
+        None => Err(session::signed_out()),
+    };
+    let challenged = |refused: ApiError| refused.with(header::WWW_AUTHENTICATE, "Bearer");
+    admitted.map(Arc::new).map_err(challenged)
 }
 
 /// What a 401 asks for. A browser page that calls us would pop up a password dialog for Basic.
@@ -144,7 +166,12 @@ async fn who(
             Some((edge, state)) => flex_user(edge, state, request.headers(), &text).await,
             None => Err(flex_not_here()),
         },
-        Presented::Bearer(text) => Ok(doors.admit(&text).await?),
+        Presented::Bearer(text) => match doors.admit(&text).await? {
+            viewer if viewer.view_link().is_some() && takes.flex.is_none() => {
+                Err(view_link_not_here())
+            }
+            principal => Ok(principal),
+        },
         Presented::Basic(_) if !takes.basic => Err(basic_not_here()),
         Presented::Basic(key) => {
             let principal = doors.keys.admit(&key).await?;
@@ -255,6 +282,13 @@ fn flex_not_here() -> ApiError {
     )
 }
 
+fn view_link_not_here() -> ApiError {
+    ApiError::new(
+        Code::InvalidToken,
+        "A view link's token opens reads of its handoff, and that it was seen, and nothing else",
+    )
+}
+
 fn basic_not_here() -> ApiError {
     ApiError::new(
         Code::BasicNotAllowed,
@@ -276,7 +310,7 @@ impl From<Refused> for ApiError {
             Refused::UnknownToken => unknown_token(),
             Refused::TokenExpired => Self::new(
                 Code::TokenExpired,
-                "This token has expired. A Connector Token is made anew by `baton connector rotate`; a call token ends with its call",
+                "This token has expired. A Connector Token is made anew by `baton connector rotate`; a call token ends with its call; a view link is made anew by `POST /v1/view_links`",
             ),
             Refused::Store(error) => error.into(),
         }
@@ -294,10 +328,16 @@ fn token_as_key() -> ApiError {
 pub fn ended(principal: &Principal, now: Timestamp) -> ApiError {
     let is_over = principal.expires_at.is_some_and(|end| end <= now);
     let refused = match (&principal.credential, is_over) {
-        (Credential::ConnectorToken(_) | Credential::CallToken, true) => {
-            Refused::TokenExpired.into()
+        (
+            Credential::ConnectorToken(_) | Credential::CallToken | Credential::ViewLink(_),
+            is_over,
+        ) => {
+            if is_over {
+                Refused::TokenExpired.into()
+            } else {
+                unknown_token()
+            }
         }
-        (Credential::ConnectorToken(_) | Credential::CallToken, false) => unknown_token(),
         (Credential::FlexUser(_), true) => FlexRefused::Expired.into(),
         (Credential::FlexUser(_), false) => FlexRefused::NotLinked.into(),
         (Credential::Key, true) => KeyRefused::Expired.into(),

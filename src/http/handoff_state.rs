@@ -73,7 +73,7 @@ pub(super) struct Options {
 }
 
 impl Options {
-    fn of(caller: &Caller, params: &Params) -> Result<Self, ApiError> {
+    pub(super) fn of(caller: &Caller, params: &Params) -> Result<Self, ApiError> {
         let defaults = caller.0.read_defaults;
         let asked = params.text("wait")?;
         let wait = match asked {
@@ -196,7 +196,7 @@ fn whole(read: &Read) -> HttpResponse {
 }
 
 /// An answer with the headers that tell of a handoff, and by what it was found.
-fn found_as(status: StatusCode, read: &Read) -> HttpResponseBuilder {
+pub(super) fn found_as(status: StatusCode, read: &Read) -> HttpResponseBuilder {
     let mut answer = about(status, &read.handoff);
     match read.matched_by {
         MatchedBy::Id => {}

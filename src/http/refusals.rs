@@ -76,6 +76,7 @@ impl From<ServiceError> for ApiError {
                 Self::new(Code::Internal, "The system's random source failed; nothing was made")
                     .because(&no_random)
             }
+            ServiceError::ViewLink(error) => error.into(),
             ServiceError::Store(error) => error.into(),
         }
     }
@@ -156,9 +157,13 @@ impl From<TokenLimit> for ApiError {
                 Code::HeldByOtherEnvironment,
                 "Another environment of this project holds a handoff under this id. Write it with the token of that environment's connector",
             ),
+            TokenLimit::ViewOnly => Self::new(
+                Code::ViewOnly,
+                "A view link shows its handoff and says that it was seen. For timelines and other receipts use a key, or a Flex user's token",
+            ),
             TokenLimit::OtherCall => Self::new(
                 Code::CallNotAllowed,
-                "A call token opens the handoff of its own call, by id = that call's SID, and nothing else",
+                "A call token opens the handoff of its own call, by id = that call's SID, and a view link its own handoff, by its id; nothing else",
             ),
             TokenLimit::EarlierVisit => Self::new(
                 Code::CallNotAllowed,

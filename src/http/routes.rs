@@ -12,6 +12,8 @@ use actix_web::web::ServiceConfig;
 use crate::domain::principal::Scope;
 use crate::http::aliases;
 use crate::http::connectors;
+use crate::http::console::calls as console_calls;
+use crate::http::console::session;
 use crate::http::error::ApiError;
 use crate::http::error::Code;
 use crate::http::gate::Door;
@@ -19,8 +21,11 @@ use crate::http::handoff_state;
 use crate::http::handoffs;
 use crate::http::health;
 use crate::http::keys;
+use crate::http::pages;
 use crate::http::timeline;
 use crate::http::twilio;
+use crate::http::view;
+use crate::http::view_links;
 
 /// A route.
 #[derive(Debug)]
@@ -96,21 +101,26 @@ const CALL: [&str; 6] = [
     "/twilio/status/{connector_id}",
 ];
 
+const VIEW: &str = "/v1/handoff_state/view";
 const TIMELINE: &str = "/v1/handoff_state/timeline";
 const RECEIPTS: &str = "/v1/handoff_state/receipts";
 const TASKROUTER: &str = "/twilio/taskrouter/{connector_id}";
+const SESSION: &str = "/console/session";
+const CONSOLE: [&str; 4] = ["/console/calls", "/console/call", "/console/handoff", "/console/hour"];
 const GETS: &[&str] = &["GET", "HEAD"];
 
 /// The table.
-pub static ROUTES: [Route; 29] = [
+pub static ROUTES: [Route; 38] = [
     of_pages(HANDOFF_STATE[0], HANDOFF, Door::KeyOrBasic, GETS),
     of_pages(HANDOFF_STATE[1], HANDOFF, Door::KeyOrBasic, GETS),
     of_pages(HANDOFF_STATE[2], HANDOFF, Door::KeyOrBasic, GETS),
     of_pages(HANDOFF_STATE[3], HANDOFF, Door::KeyOrBasic, GETS),
+    of_pages(VIEW, &[("GET", READ)], Door::Key, GETS),
     of_pages(TIMELINE, &[("GET", READ)], Door::Key, GETS),
     of_pages(RECEIPTS, &[("POST", READ)], Door::Key, &["POST"]),
     route("/handoff", &[("POST", READ)], Door::Key),
     route("/v1/handoff_state/aliases", &[("POST", WRITE)], Door::Key),
+    route("/v1/view_links", &[("POST", READ)], Door::Key),
     route("/v1/handoffs", &[("GET", OPS), ("DELETE", ERASE)], Door::Key),
     route("/v1/keys", &[("GET", KEYS), ("POST", KEYS), ("DELETE", KEYS)], Door::Key),
     route(CONNECTOR[0], &[("GET", MANAGE), ("POST", MANAGE)], Door::Key),
@@ -133,6 +143,13 @@ pub static ROUTES: [Route; 29] = [
     open("/readyz", true),
     route("/metrics", &[("GET", OPS)], Door::Operator),
     open("/openapi.yaml", false),
+    open("/panel", false),
+    open("/console", false),
+    route(SESSION, &[("GET", OPS), ("POST", OPS), ("DELETE", None)], Door::Console),
+    route(CONSOLE[0], &[("GET", OPS)], Door::Console),
+    route(CONSOLE[1], &[("GET", OPS)], Door::Console),
+    route(CONSOLE[2], &[("GET", READ)], Door::Console),
+    route(CONSOLE[3], &[("GET", OPS)], Door::Console),
 ];
 
 /// The route of a path, as it came: actix matches decoded paths, and no path of ours needs
@@ -171,15 +188,27 @@ pub fn mount(config: &mut ServiceConfig) {
     let check = web::resource("/twilio/check")
         .route(get().to(twilio::check::check))
         .route(web::post().to(twilio::check::check));
+    let session = web::resource(SESSION)
+        .route(get().to(session::show))
+        .route(web::post().to(session::begin))
+        .route(web::delete().to(session::end));
     let others = [
+        web::resource(VIEW).route(get().to(view::view)),
         web::resource(TIMELINE).route(get().to(timeline::timeline)),
         web::resource(RECEIPTS).route(web::post().to(timeline::receipt)),
         web::resource("/handoff").route(web::post().to(handoff_state::read_by_body)),
         web::resource("/v1/handoff_state/aliases").route(web::post().to(aliases::add)),
+        web::resource("/v1/view_links").route(web::post().to(view_links::make)),
         web::resource("/livez").route(get().to(health::live)),
         web::resource("/readyz").route(get().to(health::ready)),
         web::resource("/metrics").route(get().to(health::metrics)),
         web::resource("/openapi.yaml").route(get().to(health::openapi)),
+        web::resource("/panel").route(get().to(pages::panel)),
+        web::resource("/console").route(get().to(pages::console)),
+        web::resource(CONSOLE[0]).route(get().to(console_calls::list)),
+        web::resource(CONSOLE[1]).route(get().to(console_calls::call)),
+        web::resource(CONSOLE[2]).route(get().to(console_calls::handoff)),
+        web::resource(CONSOLE[3]).route(get().to(console_calls::hour)),
     ];
     // One by one, for actix matches a list of patterns by regular expressions, also where one of
     // them is plain; and the plain ones first, or each request would be matched against those of
@@ -187,7 +216,8 @@ pub fn mount(config: &mut ServiceConfig) {
     let (plain, by_pattern): (Vec<&str>, _) =
         HANDOFF_STATE.into_iter().partition(|path| !path.contains('{'));
     let plain = plain.into_iter().map(handoff_state_at);
-    let plain = plain.chain([handoffs, keys, studio_at(STUDIO[0]), check, all_connectors, link]);
+    let plain =
+        plain.chain([handoffs, keys, studio_at(STUDIO[0]), check, all_connectors, link, session]);
     let by_pattern = by_pattern.into_iter().map(handoff_state_at).chain(of_one_connector());
     let by_pattern = by_pattern.chain(of_a_call());
     for resource in plain.chain(others).chain(by_pattern) {

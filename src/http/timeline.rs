@@ -77,7 +77,7 @@ struct Shown<'s> {
 
 /// An event without where it happened, which is known to whoever may see it.
 #[derive(Serialize)]
-struct ShownEvent<'s> {
+pub(super) struct ShownEvent<'s> {
     at: Timestamp,
     #[serde(flatten)]
     what: &'s What,

@@ -2,8 +2,9 @@
 
 use thiserror::Error;
 
-use crate::auth::connector_token::BadSigningKey;
+use crate::auth::jwt::BadSigningKey;
 use crate::auth::rates::TooFast;
+use crate::auth::view_link::NotMade;
 use crate::domain::account::ProjectId;
 use crate::domain::connector::ConnectorId;
 use crate::domain::connector::environment::ClientEnv;
@@ -59,6 +60,9 @@ pub enum ServiceError {
     /// The system has no random bytes.
     #[error("the system's random source failed")]
     NoRandom,
+    /// A view link that could not be made.
+    #[error(transparent)]
+    ViewLink(#[from] ViewLinkError),
     /// A whole account is erased only by a credential that reaches all its projects.
     #[error("the credential does not reach all projects of the account")]
     WholeAccount,
@@ -100,6 +104,9 @@ pub enum TokenLimit {
     /// A call token asked for another call than its own.
     #[error("the call token is another call's")]
     OtherCall,
+    /// A view link that is asked for more than to look.
+    #[error("a view link opens no more than the handoff")]
+    ViewOnly,
     /// A call token of a visit that another has followed.
     #[error("a later visit of the call has begun")]
     EarlierVisit,
@@ -161,6 +168,17 @@ pub enum ConnectorError {
     /// Nobody said where Twilio reaches this server.
     #[error("no public URL is set")]
     NoPublicUrl,
+}
+
+/// Why a view link was not made.
+#[derive(Clone, Copy, Debug, Error)]
+pub enum ViewLinkError {
+    /// Only keys and Connector Tokens make them.
+    #[error("the credential makes no view links")]
+    NotByThis,
+    /// It could not be signed.
+    #[error(transparent)]
+    NotMade(#[from] NotMade),
 }
 
 /// What became of a look-up that found nothing.

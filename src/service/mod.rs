@@ -3,6 +3,7 @@
 
 pub mod calls;
 pub mod connectors;
+pub mod console;
 pub mod cursor;
 pub mod error;
 pub mod handoffs;
@@ -10,6 +11,7 @@ pub mod keys;
 mod recent;
 pub mod tasks;
 pub mod timelines;
+pub mod view_links;
 
 use crate::domain::account::AccountId;
 use crate::domain::principal::Principal;

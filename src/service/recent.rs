@@ -123,6 +123,7 @@ mod tests {
             client_env: None,
             left_over: false,
             held_seconds: None,
+            caller: None,
         }
     }
 

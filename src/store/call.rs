@@ -22,7 +22,11 @@ impl Plain for Call {
     const KIND: u8 = 6;
 
     fn members(&self) -> Vec<Member> {
-        Vec::new()
+        let Some((account, project)) = &self.of else { return Vec::new() };
+        let name = names::handoff_listed(project, &self.id);
+        let of_caller = self.caller.as_ref().map(|mark| names::of_caller(account, mark));
+        let sets = std::iter::once(names::calls_of(account)).chain(of_caller);
+        sets.map(|set| Member { set, name: name.clone(), order: Order::NewestFirst }).collect()
     }
 
     fn weight(&self) -> usize {

@@ -5,6 +5,7 @@
 //! else; [`records::Records`] above it knows types, seals them and keeps the hot ones in [`l1::L1`].
 
 pub mod call;
+pub mod callers;
 #[cfg(test)]
 mod conformance;
 pub mod connector;
@@ -21,5 +22,6 @@ pub mod names;
 pub mod record;
 pub mod records;
 pub mod seal;
+pub mod session;
 pub mod task;
 pub mod watch;

@@ -90,6 +90,18 @@ pub fn call(connector: &ConnectorId, call: &HandoffId) -> Vec<u8> {
     [b"v\0", connector.as_str().as_bytes(), b"\0", call.as_str().as_bytes()].concat()
 }
 
+/// The set of an account's calls, newest first by when they were heard of last; it lists
+/// [`handoff_listed`].
+pub fn calls_of(account: &AccountId) -> Vec<u8> {
+    [b"vl\0", account.as_str().as_bytes()].concat()
+}
+
+/// The set of the handoffs and calls of a caller, by the mark of their number, newest first; it lists
+/// [`handoff_listed`].
+pub fn of_caller(account: &AccountId, mark: &str) -> Vec<u8> {
+    [b"n\0", account.as_str().as_bytes(), b"\0", mark.as_bytes()].concat()
+}
+
 /// The key of what a webhook was answered, by the fingerprint of the request.
 pub fn answer(fingerprint: &str) -> Vec<u8> {
     [b"w\0", fingerprint.as_bytes()].concat()
@@ -115,6 +127,11 @@ pub fn tasks_open() -> Vec<u8> {
     b"tl\0".to_vec()
 }
 
+/// The set of the ids that a task is tied to. It lists [`task_listed`].
+pub fn tied_to(task_sid: &str) -> Vec<u8> {
+    [b"tt\0", task_sid.as_bytes()].concat()
+}
+
 /// As what sets list a task.
 pub fn task_listed(account: &AccountId, id: &HandoffId) -> Vec<u8> {
     joined(b"", account, id)
@@ -124,6 +141,11 @@ pub fn task_listed(account: &AccountId, id: &HandoffId) -> Vec<u8> {
 pub fn read_task_listed(name: &[u8]) -> Option<(AccountId, HandoffId)> {
     let (account, id) = std::str::from_utf8(name).ok()?.split_once('\0')?;
     Some((account.parse().ok()?, id.parse().ok()?))
+}
+
+/// The key of a console session, by the hash of its secret.
+pub fn session(hash: &[u8]) -> Vec<u8> {
+    [b"cs\0", hash].concat()
 }
 
 /// The set of the connectors that a Twilio account is linked to. It lists ids.

@@ -94,11 +94,12 @@ impl Record for Handoff {
     }
 
     fn members(&self) -> Vec<Member> {
-        let Heading { id, account, project, shared_id, .. } = &self.heading;
+        let Heading { id, account, project, shared_id, caller, .. } = &self.heading;
         let order = Order::NewestFirst;
         let name = names::handoff_listed(project, id);
         let sharing = shared_id.as_ref().map(|id| names::handoffs_sharing(account, id));
-        let sets = std::iter::once(names::handoffs_of(account)).chain(sharing);
+        let of_caller = caller.as_ref().map(|mark| names::of_caller(account, mark));
+        let sets = std::iter::once(names::handoffs_of(account)).chain(sharing).chain(of_caller);
         sets.map(|set| Member { set, name: name.clone(), order }).collect()
     }
 
@@ -303,6 +304,7 @@ mod tests {
             client_env: None,
             left_over: false,
             held_seconds: None,
+            caller: None,
         }
     }
 

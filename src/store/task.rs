@@ -44,8 +44,9 @@ impl Plain for Task {
 
     fn members(&self) -> Vec<Member> {
         let name = names::task_listed(&self.account, &self.id);
-        let open = Member { set: names::tasks_open(), name, order: Order::ByName };
-        (!self.is_over).then_some(open).into_iter().collect()
+        let of = |set| Member { set, name: name.clone(), order: Order::ByName };
+        let open = (!self.is_over).then(|| of(names::tasks_open()));
+        open.into_iter().chain([of(names::tied_to(&self.task_sid))]).collect()
     }
 
     fn weight(&self) -> usize {

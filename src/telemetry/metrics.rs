@@ -1,5 +1,7 @@
 //! Every metric there is, with what it means. `/metrics` prints these texts.
 
+use std::sync::Arc;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -7,6 +9,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+
+use crate::domain::clock::Timestamp;
+use crate::telemetry::hour::Hour;
 
 // Seconds. A read from memory takes microseconds, a durable write milliseconds, a deadline 2.5 s.
 const LATENCY: [f64; 12] =
@@ -159,6 +164,8 @@ pub struct Metrics {
     look_ups: Family<LookUp, Counter>,
     /// The engine's own.
     pub store: StoreMeter,
+    /// The last hour, for the console.
+    pub hour: Arc<Hour>,
 }
 
 fn latency() -> Histogram {
@@ -188,9 +195,17 @@ fn register_flex(r: &mut Registry, leads: &Leads, dropped: &Counter, strangers: 
     r.register("timeline_reads_dropped", what, dropped.clone());
 }
 
+fn register_store(r: &mut Registry, store: &StoreMeter) {
+    r.register("store_commits", "Durable commits", store.commits.clone());
+    r.register("store_writes", "Writes and deletions committed", store.writes.clone());
+    r.register("store_reads", "Records asked of the store", store.reads.clone());
+    r.register("store_reopened", "Times the store reopened", store.reopened.clone());
+    r.register("store_writable", "1 while writes are taken", store.writable.clone());
+}
+
 impl Metrics {
     /// A server's metrics, all at zero.
-    pub fn new(log_lines_dropped: Counter) -> Self {
+    pub fn new(log_lines_dropped: Counter, now: Timestamp) -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("baton"),
             answered: Family::default(),
@@ -209,6 +224,7 @@ impl Metrics {
             closed: Family::default(),
             look_ups: Family::default(),
             store: StoreMeter::default(),
+            hour: Arc::new(Hour::new(now)),
         };
         let r = &mut metrics.registry;
         r.register("http_requests", "Answers", metrics.answered.clone());
@@ -243,11 +259,7 @@ impl Metrics {
         r.register("connections_closed", closed, metrics.closed.clone());
         let look_ups = "Record look-ups, by whether memory had the answer";
         r.register("record_lookups", look_ups, metrics.look_ups.clone());
-        r.register("store_commits", "Durable commits", metrics.store.commits.clone());
-        r.register("store_writes", "Writes and deletions committed", metrics.store.writes.clone());
-        r.register("store_reads", "Records asked of the store", metrics.store.reads.clone());
-        r.register("store_reopened", "Times the store reopened", metrics.store.reopened.clone());
-        r.register("store_writable", "1 while writes are taken", metrics.store.writable.clone());
+        register_store(r, &metrics.store);
         let dropped = "Log lines dropped because nobody took them";
         r.register("log_lines_dropped", dropped, log_lines_dropped);
         metrics

@@ -75,6 +75,7 @@ fn fill(folder: &Path, from: u64, to: u64) {
                 client_env: None,
                 left_over: false,
                 held_seconds: None,
+                caller: None,
             };
             let key = names::handoff(&heading.account, &heading.id);
             let data = format!("{{\"n\":{n},\"pad\":\"{}\"}}", "x".repeat(400));

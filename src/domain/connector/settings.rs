@@ -223,6 +223,10 @@ pub struct Flex {
     /// Flex Insights: `conversation_attribute_1` to `_10`, and the member of `data` that each gets.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub insights: BTreeMap<Insight, MemberName>,
+    /// Whether a task carries a view link of its call's handoff: whoever sees the task's attributes can
+    /// then see the handoff.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub view_link: bool,
     /// Whether a task is given what was written after it was made.
     #[serde(skip_serializing_if = "LateWrites::is_on")]
     pub late_writes: LateWrites,

@@ -1,6 +1,9 @@
 //! [`Event`]: what happened to a handoff, without anything that it holds.
 
+pub mod cause;
 pub mod lead;
+pub mod steps;
+pub mod tell;
 
 use std::fmt;
 
@@ -40,6 +43,9 @@ pub enum What {
         action: Action,
         /// Through which connector.
         connector_id: ConnectorId,
+        /// The Studio flow that sent it, if one did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        flow_sid: Option<String>,
     },
     /// The handoff was put where it has little room.
     Packed {
@@ -220,6 +226,8 @@ pub enum Door {
     Twilio,
     /// With a Flex user's token.
     FlexUser,
+    /// With a view link.
+    ViewLink,
 }
 
 /// How often something happened that began at the event's `at`.
@@ -329,7 +337,12 @@ mod tests {
         let worker = Worker { worker_sid: Some("WK1".to_owned()), worker: None };
         let connector_id: ConnectorId = "conn_00000000000000000001".parse().unwrap();
         let all = [
-            What::Routed { leg: 1, action: Action::ToAgent, connector_id: connector_id.clone() },
+            What::Routed {
+                leg: 1,
+                action: Action::ToAgent,
+                connector_id: connector_id.clone(),
+                flow_sid: None,
+            },
             What::Packed { into: Target::Task, left_out: vec!["summary".to_owned()], times },
             What::Written {
                 by: by(),

@@ -83,7 +83,7 @@ impl Calls {
     fn gone_on(&self, asked: &Asked<'_>, call: &HandoffId, onward: &Onward) -> Vec<Note> {
         let (leg, at) = (asked.webhook.leg(), self.parts.clock.now());
         let connector_id = asked.connector.id.clone();
-        let routed = What::Routed { leg, action: onward.action, connector_id };
+        let routed = What::Routed { leg, action: onward.action, connector_id, flow_sid: None };
         let packed = What::packed(Target::Task, &onward.left_out, at);
         let told = std::iter::once(&routed).chain(&packed);
         let note = |what| {

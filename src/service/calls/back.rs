@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use tokio::time::Instant;
 use tokio::time::timeout;
 use tokio::time::timeout_at;
@@ -25,6 +26,7 @@ use crate::service::error::ServiceError;
 use crate::service::handoffs::Patience;
 use crate::service::handoffs::Tells;
 use crate::service::require;
+use crate::service::view_links::in_task;
 use crate::store::l1::Found as StoreFound;
 use crate::store::names;
 use crate::twilio::routing::Visit;
@@ -186,7 +188,12 @@ impl Calls {
             after: webhook.after(),
             flow: webhook.flow().sid(),
         };
+        let at = (self.parts.public_url.as_str(), self.parts.clock.now());
+        // A flow makes its task itself.
+        let links = visit.flow.is_none().then_some(&self.parts.links);
+        let link = links.and_then(|links| in_task(links, connector, call, at));
         let caller = Caller {
+            view_link: link.as_ref().map_or("", |link| link.expose_secret()),
             from: webhook.from(),
             is_by_sip: webhook.is_by_sip(),
             account_sid: webhook.account_sid(),

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::domain::data;
+use crate::domain::fields::destination;
 use crate::domain::handoff::Handoff;
 use crate::domain::handoff_id::HandoffId;
 use crate::service::calls::Asked;
@@ -24,7 +25,6 @@ use crate::service::handoffs::Patch;
 use crate::service::handoffs::Precondition;
 use crate::service::handoffs::SharedId;
 use crate::service::handoffs::Write;
-use crate::twilio::attributes::fields::destination;
 use crate::twilio::webhook::ReferTarget;
 use crate::twilio::webhook::Webhook;
 

@@ -23,6 +23,7 @@ use prometheus_client::metrics::family::Family;
 use tokio::time::timeout;
 
 use crate::auth::call_token::CallTokens;
+use crate::auth::view_link::ViewLinks;
 use crate::domain::call::CALL_LIFE;
 use crate::domain::call::Call;
 use crate::domain::clock::Clock;
@@ -49,6 +50,7 @@ use crate::service::timelines::Telling;
 use crate::service::timelines::Timelines;
 use crate::store::call::StoredAnswer;
 use crate::store::call::StoredCall;
+use crate::store::callers::Callers;
 use crate::store::journal::Note;
 use crate::store::journals::Name;
 use crate::store::kv::Change;
@@ -88,6 +90,10 @@ pub struct Parts {
     pub answers: Arc<Records<StoredAnswer>>,
     /// What agents get with a call.
     pub tokens: CallTokens,
+    /// What makes view links.
+    pub links: Arc<ViewLinks>,
+    /// What marks callers' numbers.
+    pub callers: Callers,
     /// Where Baton is, as Twilio reaches it.
     pub public_url: String,
     /// What time it is.
@@ -185,7 +191,7 @@ impl Calls {
         let key = names::call(&asked.connector.id, call);
         let mut there = self.parts.calls.get(&key).await?.live();
         for _ in 0..RACES {
-            let new = || new_call(asked, call);
+            let new = || self.new_call(asked, call);
             let before = there.as_ref().map_or_else(new, |there| there.record.clone());
             let Some(changed) = change(&before) else { return Ok(()) };
             let expect = there.map_or(Expect::Absent, |there| Expect::Revision(there.revision()));
@@ -208,7 +214,8 @@ impl Calls {
         self.count("fallback");
         if let Some(call) = asked.webhook.call() {
             let (leg, action) = (asked.webhook.leg(), Action::Fallback);
-            let what = What::Routed { leg, action, connector_id: connector.id.clone() };
+            let (connector_id, flow_sid) = (connector.id.clone(), None);
+            let what = What::Routed { leg, action, connector_id, flow_sid };
             let notes = self.noted(asked, &call, &what, "fallback");
             // A caller listens to nothing meanwhile.
             let timelines = Arc::clone(&self.parts.timelines);
@@ -236,6 +243,16 @@ impl Calls {
             return Ok(twiml::EMPTY.to_owned());
         }
         self.nobody(asked, "the queue, or whoever was called, did not take it")
+    }
+
+    /// A call of which nothing is known but who asks for it.
+    fn new_call(&self, asked: &Asked<'_>, call: &HandoffId) -> Call {
+        let Asked { connector, webhook, .. } = asked;
+        Call {
+            of: Some((connector.account.clone(), connector.project.clone())),
+            caller: self.parts.callers.mark(&connector.account, webhook.from()),
+            ..Call::new(connector.id.clone(), call.clone(), signer(asked))
+        }
     }
 
     fn count(&self, outcome: &'static str) {
@@ -284,11 +301,6 @@ fn admit(
     if is_linked || began { Ok(()) } else { Err(CallError::Unknown.into()) }
 }
 
-/// A call of which nothing is known but who asks for it.
-fn new_call(asked: &Asked<'_>, call: &HandoffId) -> Call {
-    Call::new(asked.connector.id.clone(), call.clone(), signer(asked))
-}
-
 /// The linked account that signed; empty where a secret from the settings did.
 fn signer<'r>(asked: &Asked<'r>) -> &'r str {
     match asked.who.credential {
@@ -298,6 +310,7 @@ fn signer<'r>(asked: &Asked<'r>) -> &'r str {
         | Credential::Key
         | Credential::ConnectorToken(_)
         | Credential::CallToken
-        | Credential::FlexUser(_) => "",
+        | Credential::FlexUser(_)
+        | Credential::ViewLink(_) => "",
     }
 }

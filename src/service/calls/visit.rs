@@ -15,7 +15,6 @@ use crate::service::calls::STORE_PATIENCE;
 use crate::service::calls::admit;
 use crate::service::calls::ask;
 use crate::service::calls::goes_on_without;
-use crate::service::calls::new_call;
 use crate::service::calls::patient;
 use crate::service::error::ServiceError;
 use crate::service::handoffs::Ask;
@@ -68,7 +67,7 @@ impl Calls {
             if let Some(answer) = sent {
                 return Ok(answer.to_owned());
             }
-            let new = || new_call(asked, &call);
+            let new = || self.new_call(asked, &call);
             let before = there.map_or_else(new, |there| there.record.clone());
             let began_after = match after {
                 Some(after) => after,
@@ -104,7 +103,9 @@ impl Calls {
     /// What is noted of a visit.
     fn sent(&self, asked: &Asked<'_>, call: &Call) -> Vec<Note> {
         let connector_id = asked.connector.id.clone();
-        let what = What::Routed { leg: call.legs, action: Action::ToAgent, connector_id };
+        let flow_sid = asked.webhook.flow().sid().map(str::to_owned);
+        let (leg, action) = (call.legs, Action::ToAgent);
+        let what = What::Routed { leg, action, connector_id, flow_sid };
         let telling = Telling { what: &what, at: self.parts.clock.now(), name: Name::None };
         self.parts.timelines.of_call(asked.connector, &call.id, telling)
     }

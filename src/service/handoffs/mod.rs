@@ -5,6 +5,7 @@ mod erase;
 mod list;
 mod of_call;
 mod read;
+mod settle;
 pub mod story;
 mod write;
 
@@ -23,6 +24,8 @@ use crate::domain::account::AccountId;
 use crate::domain::account::ProjectId;
 use crate::domain::clock::Clock;
 use crate::domain::connector::environment::ClientEnv;
+use crate::domain::fields::Fields;
+use crate::domain::fields::SUMMARY;
 use crate::domain::handoff::Handoff;
 use crate::domain::handoff_id::HandoffId;
 use crate::domain::principal::Credential;
@@ -33,6 +36,7 @@ use crate::service::tasks::Open;
 use crate::service::timelines::Timelines;
 use crate::store::call::StoredAnswer;
 use crate::store::call::StoredCall;
+use crate::store::callers::Callers;
 use crate::store::connector::StoredConnector;
 use crate::store::names;
 use crate::store::record::StoredAliases;
@@ -75,6 +79,7 @@ pub struct Handoffs {
     changes: Option<(Sender<Changed>, Arc<Open>)>,
     clock: Clock,
     limits: Limits,
+    callers: Callers,
     // By account: held while aliases are given, so that no two handoffs are given the same.
     alias_locks: Box<[Arc<Mutex<()>>]>,
     // By handoff: those who lost a race for it take turns, or of many writers of one call each
@@ -100,6 +105,8 @@ pub struct Kept {
     pub timelines: Arc<Timelines>,
     /// Where it counts whether context came in time.
     pub lead: Leads,
+    /// What marks callers' numbers.
+    pub callers: Callers,
     /// Who is told what was written, for tasks that were made before, and which ids may have one.
     pub changes: Option<(Sender<Changed>, Arc<Open>)>,
 }
@@ -149,7 +156,8 @@ pub enum By {
 impl Handoffs {
     /// Use cases over `kept`.
     pub fn new(kept: Kept, rates: Arc<Rates>, clock: Clock, limits: Limits) -> Self {
-        let Kept { records, aliases, connectors, calls, answers, timelines, lead, changes } = kept;
+        let Kept { records, aliases, connectors, calls, answers, .. } = kept;
+        let Kept { timelines, lead, callers, changes, .. } = kept;
         let alias_locks = (0..=u8::MAX).map(|_| Arc::default()).collect();
         let turns = (0..TURNS).map(|_| Mutex::default()).collect();
         let (recent, hasher) = (Recent::default(), RandomState::new());
@@ -166,10 +174,16 @@ impl Handoffs {
             changes,
             clock,
             limits,
+            callers,
             alias_locks,
             turns,
             hasher,
         }
+    }
+
+    /// The mark of the number that `data` calls the caller's.
+    fn caller_in(&self, data: &str, account: &AccountId) -> Option<String> {
+        self.callers.mark(account, &Fields::of(data, SUMMARY).phone)
     }
 
     /// The connector that a credential acts for.
@@ -211,7 +225,8 @@ fn may_guess(who: &Principal, by: &By) -> bool {
             | Credential::Key
             | Credential::ConnectorToken(_)
             | Credential::CallToken
-            | Credential::FlexUser(_),
+            | Credential::FlexUser(_)
+            | Credential::ViewLink(_),
             _,
         ) => true,
     }

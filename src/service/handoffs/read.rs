@@ -22,6 +22,7 @@ use crate::service::handoffs::By;
 use crate::service::handoffs::Handoffs;
 use crate::service::handoffs::may_guess;
 use crate::service::require;
+use crate::store::kv::StoreError;
 use crate::store::l1::Found;
 use crate::store::names;
 
@@ -183,17 +184,23 @@ impl Handoffs {
         if let By::Id(id) = &ask.by
             && miss.why == Missing::NeverWritten
         {
-            let near = self.recent.near(account, &who.projects, id, self.clock.now());
-            // Named only while it is there: it may have been erased a moment ago.
-            if let Some(near) = near.filter(|_| !who.is_of_one_call())
-                && let Some(there) =
-                    self.records.glance(&names::handoff(account, &near)).await?.live()
-                && who.reaches(&there.heading).is_ok()
-            {
-                miss.near = Some(near);
-            }
+            miss.near = self.near(who, account, id).await?;
         }
         Err(ServiceError::NoHandoff(miss))
+    }
+
+    /// An id that was written lately and may have been meant.
+    pub(in crate::service) async fn near(
+        &self,
+        who: &Principal,
+        account: &AccountId,
+        id: &HandoffId,
+    ) -> Result<Option<HandoffId>, StoreError> {
+        let near = self.recent.near(account, &who.projects, id, self.clock.now());
+        let Some(near) = near.filter(|_| !who.is_of_one_call()) else { return Ok(None) };
+        // Named only while it is there: it may have been erased a moment ago.
+        let there = self.records.glance(&names::handoff(account, &near)).await?.live();
+        Ok(there.filter(|there| who.reaches(&there.heading).is_ok()).map(|_| near))
     }
 
     async fn wait(

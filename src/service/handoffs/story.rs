@@ -1,14 +1,10 @@
-//! A handoff's story: telling it, adding what readers say, counting whether context came in time.
+//! A handoff's story: telling it, and adding what readers say.
 
 use std::sync::Arc;
-
-use tokio::sync::oneshot::Receiver;
-use tokio::task::JoinSet;
 
 use crate::domain::account::AccountId;
 use crate::domain::account::ProjectId;
 use crate::domain::clock::Timestamp;
-use crate::domain::connector::ConnectorId;
 use crate::domain::connector::environment::ClientEnv;
 use crate::domain::flex_user::Line;
 use crate::domain::handoff::Handoff;
@@ -18,17 +14,14 @@ use crate::domain::principal::Scope;
 use crate::domain::timeline::Event;
 use crate::domain::timeline::Receipt;
 use crate::domain::timeline::What;
-use crate::domain::timeline::lead::Acceptance;
-use crate::domain::timeline::lead::Outcome;
 use crate::domain::timeline::lead::acceptances;
 use crate::service::error::Missing;
 use crate::service::error::ServiceError;
+use crate::service::error::TokenLimit;
 use crate::service::handoffs::Ask;
 use crate::service::handoffs::By;
 use crate::service::handoffs::Handoffs;
 use crate::service::handoffs::Read;
-use crate::service::timelines::Due;
-use crate::service::timelines::FLUSH_EVERY;
 use crate::service::timelines::Telling;
 use crate::service::timelines::Timelines;
 use crate::service::timelines::story::State;
@@ -38,11 +31,7 @@ use crate::store::journals::Name;
 use crate::store::kv::StoreError;
 use crate::store::l1::Found;
 use crate::store::names;
-use crate::telemetry::metrics::Lead;
-use crate::telemetry::metrics::LeadOutcome;
-
-// Handoffs whose acceptances are counted at once.
-const COUNTING: usize = 256;
+use crate::store::seal::Seal;
 
 /// What a reader says.
 #[derive(Clone, Debug)]
@@ -79,10 +68,23 @@ impl Handoffs {
     /// Everything that is known of a handoff, by any of its ids; also of one that is no more, or is not yet.
     pub async fn story(&self, who: &Principal, ask: &Ask) -> Result<Story, ServiceError> {
         let account = self.admit(who, Scope::HandoffRead, ask)?;
+        if who.view_link().is_some() {
+            return Err(TokenLimit::ViewOnly.into());
+        }
+        self.story_in(who, &account, ask).await
+    }
+
+    /// The same, for whoever may know it.
+    pub(in crate::service) async fn story_in(
+        &self,
+        who: &Principal,
+        account: &AccountId,
+        ask: &Ask,
+    ) -> Result<Story, ServiceError> {
         if !self.timelines.is_on() {
             return Err(ServiceError::NoTimeline);
         }
-        let found = self.find(who, &account, ask).await;
+        let found = self.find(who, account, ask).await;
         let mut state = match &found {
             Ok(_) => State::Live,
             Err(ServiceError::NoHandoff(miss)) => match miss.why {
@@ -90,10 +92,10 @@ impl Handoffs {
                 Missing::Expired => State::Expired,
                 Missing::Erased => State::Erased,
                 Missing::InOtherProject | Missing::InOtherEnvironment => {
-                    return self.no_story(who, &account, ask, found).await;
+                    return self.no_story(who, account, ask, found).await;
                 }
             },
-            Err(_) => return self.no_story(who, &account, ask, found).await,
+            Err(_) => return self.no_story(who, account, ask, found).await,
         };
         let (By::Id(asked) | By::SharedId(asked)) = &ask.by;
         let own = found.as_ref().ok().map(|read| read.handoff.heading.id.clone());
@@ -101,26 +103,26 @@ impl Handoffs {
         let own = match own {
             // Whose alias it was, if it was one: that is remembered longer than the handoff.
             None if who.is_of_one_call() => None,
-            None => self.ids_of(&account, asked).await?.into_iter().next(),
+            None => self.ids_of(account, asked).await?.into_iter().next(),
             own => own,
         };
         if let (State::Missing, Some(own)) = (state, &own)
-            && let Found::Gone(how) = self.records.get(&names::handoff(&account, own)).await?
+            && let Found::Gone(how) = self.records.get(&names::handoff(account, own)).await?
         {
             state = how.into();
         }
-        let mut ids = self.ids_told(who, &account, own.as_ref().unwrap_or(asked)).await?;
+        let mut ids = self.ids_told(who, account, own.as_ref().unwrap_or(asked)).await?;
         if !who.is_of_one_call() {
             for id in std::iter::once(asked.clone()).chain(shared_id) {
-                if self.there(&account, &id).await?.is_none() {
+                if self.there(account, &id).await?.is_none() {
                     ids.push(id);
                 }
             }
         }
-        let (mut events, left_out) = self.told(&account, &ids).await?;
+        let (mut events, left_out) = self.told(account, &ids).await?;
         let is_open = |event: &Event| {
             let project = event.project.as_ref();
-            is_open(who, &account, project, event.client_env)
+            is_open(who, account, project, event.client_env)
                 && project.is_none_or(|own| ask.project.as_ref().is_none_or(|named| named == own))
         };
         let is_placed = |event: &&Event| event.project.is_some();
@@ -128,7 +130,7 @@ impl Handoffs {
             && !events.iter().filter(is_placed).any(is_open);
         events.retain(is_open);
         if (events.is_empty() || is_foreign) && state != State::Live {
-            return self.no_story(who, &account, ask, found).await;
+            return self.no_story(who, account, ask, found).await;
         }
         let acceptances = acceptances(&events, self.clock.now());
         let id = own.unwrap_or_else(|| asked.clone());
@@ -177,7 +179,7 @@ impl Handoffs {
         Ok(aliases.map(|aliases| aliases.record.aliases.clone()).unwrap_or_default())
     }
 
-    async fn told(
+    pub(super) async fn told(
         &self,
         account: &AccountId,
         ids: &[HandoffId],
@@ -202,6 +204,10 @@ impl Handoffs {
         said: Said,
     ) -> Result<Receipted, ServiceError> {
         let account = self.admit(who, Scope::HandoffRead, ask)?;
+        let is_seen = matches!(said.receipt, Receipt::Rendered | Receipt::Acknowledged);
+        if who.view_link().is_some() && !is_seen {
+            return Err(TokenLimit::ViewOnly.into());
+        }
         if !self.timelines.is_on() {
             return Err(ServiceError::NoTimeline);
         }
@@ -242,6 +248,34 @@ impl Handoffs {
         Ok(told.events.iter().find(|event| event.what == *what).map(|event| event.at))
     }
 
+    /// The handoff under its own id, looked at without being kept in memory for that.
+    pub(in crate::service) async fn glance(
+        &self,
+        account: &AccountId,
+        id: &HandoffId,
+    ) -> Result<Found<Handoff>, StoreError> {
+        self.records.glance(&names::handoff(account, id)).await
+    }
+
+    /// The own id of the handoff that is asked for, if there is one that may be known of.
+    pub(in crate::service) async fn own_id(
+        &self,
+        who: &Principal,
+        account: &AccountId,
+        ask: &Ask,
+    ) -> Result<Option<HandoffId>, ServiceError> {
+        match self.find(who, account, ask).await {
+            Ok(read) => Ok(Some(read.handoff.heading.id.clone())),
+            Err(ServiceError::NoHandoff(_)) => Ok(None),
+            Err(why) => Err(why),
+        }
+    }
+
+    /// What seals cursors.
+    pub(in crate::service) fn seal(&self) -> &Seal {
+        self.records.seal()
+    }
+
     /// The handoff that is there under its own id.
     pub(in crate::service) async fn there(
         &self,
@@ -268,110 +302,10 @@ impl Handoffs {
         }
         Ok(Tied::Nothing)
     }
-
-    /// Writes what readers did, and counts whether context came in time, until it is told to stop. Not cut off
-    /// in between: what is under way counts as written.
-    pub async fn keep_timelines(self: Arc<Self>, mut stop: Receiver<()>) {
-        let mut tick = tokio::time::interval(FLUSH_EVERY);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut counting = JoinSet::new();
-        loop {
-            tokio::select! {
-                _ = tick.tick() => {}
-                _ = &mut stop => return,
-            }
-            self.timelines.flush(false).await;
-            while counting.try_join_next().is_some() {}
-            // Those that are due wait for those that were; a flush waits for neither.
-            let room = COUNTING.saturating_sub(counting.len());
-            for ((account, id), due) in self.timelines.due(room) {
-                let handoffs = Arc::clone(&self);
-                counting.spawn(async move {
-                    if let Err(why) = handoffs.count(&account, &id, &due).await {
-                        tracing::warn!(error = %why, "whether context came in time could not be counted yet");
-                        handoffs.timelines.settle(&account, &id, due.connector);
-                    }
-                });
-            }
-        }
-    }
-
-    /// Writes what readers did and is not written yet.
-    pub async fn flush_timelines(&self) {
-        self.timelines.flush(true).await;
-    }
-
-    /// Counts what a handoff's acceptances came to, each once, wherever it was told of.
-    async fn count(
-        &self,
-        account: &AccountId,
-        id: &HandoffId,
-        due: &Due,
-    ) -> Result<(), StoreError> {
-        let own = match self.by_alias_of(account, id).await? {
-            Some(own) => own,
-            None => id.clone(),
-        };
-        let mut ids = vec![own.clone()];
-        ids.extend(self.aliases_of(account, &own).await?);
-        ids.push(id.clone());
-        let (events, _) = self.told(account, &ids).await?;
-        let now = self.clock.now();
-        let mut again = None;
-        let is_counted = |acceptance: &Acceptance| {
-            let is_it = |event: &Event| matches!(&event.what, What::Counted { acceptance: counted } if acceptance.may_be(counted));
-            events.iter().any(is_it)
-        };
-        for acceptance in acceptances(&events, now) {
-            if is_counted(&acceptance) {
-                continue;
-            }
-            if acceptance.settles_at > now || acceptance.outcome == Outcome::Open {
-                let at = again
-                    .map_or(acceptance.settles_at, |at: Timestamp| at.min(acceptance.settles_at));
-                again = Some(at);
-            } else if self.timelines.is_new(account, &own, &acceptance).await? {
-                self.measure(&acceptance, due.connector.as_ref());
-            }
-        }
-        if let Some(at) = again {
-            self.timelines.settle_at(account, id, Due { at, ..due.clone() });
-        }
-        Ok(())
-    }
-
-    async fn by_alias_of(
-        &self,
-        account: &AccountId,
-        id: &HandoffId,
-    ) -> Result<Option<HandoffId>, StoreError> {
-        if self.records.get(&names::handoff(account, id)).await?.live().is_some() {
-            return Ok(None);
-        }
-        let found = self.by_alias(account, id).await;
-        match found {
-            Ok(found) => Ok(found.map(|handoff| handoff.heading.id.clone())),
-            Err(ServiceError::Store(why)) => Err(why),
-            Err(_) => Ok(None),
-        }
-    }
-
-    fn measure(&self, acceptance: &Acceptance, own: Option<&ConnectorId>) {
-        let connector = acceptance.connector.as_ref().or(own);
-        let connector = connector.map(ToString::to_string).unwrap_or_default();
-        let outcome = acceptance.outcome.as_str();
-        self.lead
-            .accepted
-            .get_or_create(&LeadOutcome { connector: connector.clone(), outcome })
-            .inc();
-        if let Some(seconds) = acceptance.lead_seconds {
-            self.lead.seconds.get_or_create(&Lead { connector }).observe(seconds);
-        }
-    }
 }
 
 /// Whether what happened in a project and an environment is for the caller to know.
-fn is_open(
+pub(in crate::service) fn is_open(
     who: &Principal,
     account: &AccountId,
     project: Option<&ProjectId>,

@@ -14,6 +14,7 @@ use crate::store::journals::Journals;
 use crate::store::memory::Memory;
 use crate::store::records::Store;
 use crate::store::seal::tests::ring;
+use crate::telemetry::hour::Hour;
 use crate::telemetry::metrics::LookUps;
 use crate::telemetry::metrics::Metrics;
 
@@ -32,10 +33,13 @@ fn handoffs() -> (Arc<Handoffs>, Clock) {
     let limits = Limits { default_ttl_seconds: 3600, max_data_bytes: 1 << 20 };
     let calls = Arc::new(Records::new(store.clone(), 0, LookUps::default()));
     let answers = Arc::new(Records::new(store.clone(), 0, LookUps::default()));
-    let timelines = Timelines::new(Journals::new(store), true, clock.clone(), Counter::default());
+    let counts = (Counter::default(), Arc::new(Hour::new(clock.now())));
+    let timelines = Timelines::new(Journals::new(store), true, clock.clone(), counts);
     let (timelines, changes) = (Arc::new(timelines), None);
-    let lead = Metrics::new(Counter::default()).lead;
-    let kept = Kept { records, aliases, connectors, calls, answers, timelines, lead, changes };
+    let lead = Metrics::new(Counter::default(), clock.now()).lead;
+    let callers = Callers::new(&ring(&[1])).unwrap();
+    let kept =
+        Kept { records, aliases, connectors, calls, answers, timelines, lead, callers, changes };
     (Arc::new(Handoffs::new(kept, rates, clock.clone(), limits)), clock)
 }
 

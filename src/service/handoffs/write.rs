@@ -157,7 +157,6 @@ impl Handoffs {
         }
         let key = names::handoff(&account, &id);
         let mut heading = Heading {
-            account,
             project,
             shared_id: None,
             status: write.status.unwrap_or_else(|| Status::told_by(&write.data)),
@@ -166,6 +165,8 @@ impl Handoffs {
             client_env: None,
             left_over: false,
             held_seconds: None,
+            caller: self.caller_in(&write.data, &account),
+            account,
             id,
         };
         let mut found = self.records.get(&key).await?.live();
@@ -284,6 +285,7 @@ impl Handoffs {
             shared_id: patch.shared_id.over(Some(there)),
             status: patch.status.unwrap_or(status),
             left_over: false,
+            caller: self.caller_in(&data, &there.heading.account),
             ..there.heading.clone()
         };
         Ok((heading, data))

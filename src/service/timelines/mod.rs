@@ -4,14 +4,16 @@
 //! memory and written a moment later, so that none waits for it; what was asked for in vain stays there
 //! until the handoff is written. A timeline that cannot be kept holds nothing up: the record counts.
 
+mod due;
 mod gathered;
 mod ring;
 pub mod story;
 mod tally;
 
 use std::collections::HashMap;
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -21,15 +23,13 @@ use crate::domain::call::CALL_LIFE;
 use crate::domain::clock::Clock;
 use crate::domain::clock::Timestamp;
 use crate::domain::connector::Connector;
-use crate::domain::connector::ConnectorId;
 use crate::domain::handoff::Heading;
 use crate::domain::handoff_id::HandoffId;
 use crate::domain::principal::Principal;
 use crate::domain::timeline::By;
 use crate::domain::timeline::Event;
 use crate::domain::timeline::What;
-use crate::domain::timeline::lead::Acceptance;
-use crate::domain::timeline::lead::GRACE;
+pub use crate::service::timelines::due::Due;
 use crate::service::timelines::gathered::Gathered;
 use crate::service::timelines::ring::Ring;
 use crate::service::timelines::tally::Did;
@@ -43,6 +43,7 @@ use crate::store::journals::Name;
 use crate::store::journals::Told;
 use crate::store::kv::StoreError;
 use crate::store::kv::TOMBSTONE_LIFE;
+use crate::telemetry::hour::Hour;
 
 /// How often what was gathered is written.
 pub const FLUSH_EVERY: Duration = Duration::from_secs(1);
@@ -50,8 +51,6 @@ pub const FLUSH_EVERY: Duration = Duration::from_secs(1);
 const FLUSHED: usize = 2048;
 // Those of one commit.
 const BATCH: usize = 64;
-// Handoffs whose acceptances are to be counted, at once.
-const DUE: usize = 65_536;
 
 /// What happens to handoffs.
 #[derive(Debug)]
@@ -64,15 +63,7 @@ pub struct Timelines {
     // Of those who did not get in: they must not push out what others missed.
     refused: Ring,
     due: Mutex<HashMap<(AccountId, HandoffId), Due>>,
-}
-
-/// When a handoff's acceptances are to be counted, and for which connector where they do not say.
-#[derive(Clone, Debug)]
-pub struct Due {
-    /// From when on.
-    pub at: Timestamp,
-    /// The handoff's own.
-    pub connector: Option<ConnectorId>,
+    hour: Arc<Hour>,
 }
 
 /// An event about to be told, and what it is called.
@@ -88,10 +79,20 @@ pub struct Telling<'t> {
 
 impl Timelines {
     /// Timelines in `journals`; none at all unless it `is_on`.
-    pub fn new(journals: Journals, is_on: bool, clock: Clock, dropped: Counter) -> Self {
+    pub fn new(
+        journals: Journals,
+        is_on: bool,
+        clock: Clock,
+        (dropped, hour): (Counter, Arc<Hour>),
+    ) -> Self {
         let (missed, refused) = (Ring::default(), Ring::default());
         let (reads, due) = (Gathered::new(dropped), Mutex::default());
-        Self { journals, is_on, clock, reads, missed, refused, due }
+        Self { journals, is_on, clock, reads, missed, refused, due, hour }
+    }
+
+    /// The last hour of this process.
+    pub fn hour(&self) -> &Hour {
+        &self.hour
     }
 
     /// Whether any are kept.
@@ -234,6 +235,7 @@ impl Timelines {
         id: &HandoffId,
         (why, waited): (&'static str, Option<Duration>),
     ) {
+        self.hour.missed();
         self.in_vain(&self.missed, Some(who), (account, id), Did::Missed(why, waited));
     }
 
@@ -288,6 +290,23 @@ impl Timelines {
         Ok(told)
     }
 
+    /// What was asked for in vain lately, the latest first; also by whom nobody knows, if `with_nobodys`.
+    pub(super) fn in_vain_of(
+        &self,
+        account: &AccountId,
+        with_nobodys: bool,
+        most: usize,
+    ) -> Vec<(Timestamp, HandoffId)> {
+        let mut all = self.missed.latest(account, most);
+        if with_nobodys {
+            all.extend(self.refused.latest(&AccountId::default(), most));
+        }
+        all.sort_unstable_by_key(|(at, _)| std::cmp::Reverse(*at));
+        let mut seen = HashSet::new();
+        all.retain(|(_, id)| seen.insert(id.clone()));
+        all
+    }
+
     /// Whether what was counted is remembered as long as a handoff that is gone.
     fn is_recent(&self, tallies: &Tallies) -> bool {
         tallies.last().plus(TOMBSTONE_LIFE) > self.clock.now()
@@ -316,55 +335,6 @@ impl Timelines {
             told(self.journals.note(of, &event, Name::Last(&name), until))
         };
         tallies.events().into_iter().filter_map(note).collect()
-    }
-
-    /// Has a handoff's acceptances counted, once it is settled what they come to.
-    pub(super) fn settle(
-        &self,
-        account: &AccountId,
-        id: &HandoffId,
-        connector: Option<ConnectorId>,
-    ) {
-        let at = self.clock.now().plus(GRACE);
-        self.settle_at(account, id, Due { at, connector });
-    }
-
-    pub(super) fn settle_at(&self, account: &AccountId, id: &HandoffId, due: Due) {
-        let mut all = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (account.clone(), id.clone());
-        if !self.is_on || (all.len() >= DUE && !all.contains_key(&key)) {
-            return;
-        }
-        let known = all.entry(key).or_insert_with(|| due.clone());
-        known.at = known.at.min(due.at);
-        known.connector = known.connector.take().or(due.connector);
-    }
-
-    /// Whether an acceptance is counted now, and was not before, by whichever pod.
-    pub(super) async fn is_new(
-        &self,
-        account: &AccountId,
-        id: &HandoffId,
-        acceptance: &Acceptance,
-    ) -> Result<bool, StoreError> {
-        let now = self.clock.now();
-        let name = acceptance.name();
-        let what = What::Counted { acceptance: name.clone() };
-        let event = Event { at: now, project: None, client_env: None, what };
-        let until = Until::AtLeast(now.plus(TOMBSTONE_LIFE));
-        let name = Name::First(&["counted", &name]);
-        let note = self.journals.note((account, id), &event, name, until)?;
-        Ok(self.journals.add(vec![note]).await?.contains(&true))
-    }
-
-    /// Takes those whose time has come, those that are due longest first, `most` of them.
-    pub(super) fn due(&self, most: usize) -> Vec<((AccountId, HandoffId), Due)> {
-        let now = self.clock.now();
-        let mut all = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut come: Vec<_> = all.iter().filter(|(_, due)| due.at <= now).collect();
-        come.sort_unstable_by_key(|(_, due)| due.at);
-        let keys: Vec<_> = come.into_iter().take(most).map(|(key, _)| key.clone()).collect();
-        keys.into_iter().filter_map(|key| all.remove_entry(&key)).collect()
     }
 }
 

@@ -49,6 +49,16 @@ impl Ring {
         self.ids().by_id.get(&(account.clone(), id.clone())).cloned()
     }
 
+    /// Those of an account, the latest first, `most` of them, each with when it was asked for last.
+    pub(super) fn latest(&self, account: &AccountId, most: usize) -> Vec<(Timestamp, HandoffId)> {
+        let ids = self.ids();
+        let own = ids.by_id.iter().filter(|((own, _), _)| own == account);
+        let mut all: Vec<_> = own.map(|((_, id), tallies)| (tallies.last(), id.clone())).collect();
+        all.sort_unstable_by_key(|(at, _)| std::cmp::Reverse(*at));
+        all.truncate(most);
+        all
+    }
+
     fn ids(&self) -> MutexGuard<'_, Ids> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

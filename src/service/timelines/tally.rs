@@ -270,6 +270,7 @@ pub(super) fn by(who: &Principal) -> By {
         }
         Credential::ConnectorToken(_) => (Door::ConnectorToken, who.name.clone()),
         Credential::CallToken => (Door::CallToken, who.name.clone()),
+        Credential::ViewLink(_) => (Door::ViewLink, who.name.clone()),
         Credential::FlexUser(user) => {
             let worker = user.worker.worker_sid.clone();
             (Door::FlexUser, worker.unwrap_or_else(|| who.name.clone()))

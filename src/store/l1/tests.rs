@@ -26,6 +26,7 @@ fn at(revision: u64, clock: &Clock) -> Arc<Handoff> {
         client_env: None,
         left_over: false,
         held_seconds: None,
+        caller: None,
     };
     let expires_at = clock.now().plus(Duration::from_secs(60));
     Arc::new(Handoff::new(heading, "{}", revision, expires_at))

@@ -47,6 +47,7 @@ impl Bench {
             client_env: None,
             left_over: false,
             held_seconds: None,
+            caller: None,
         };
         let expires_at = self.clock.now().plus(Duration::from_secs(60));
         let handoff = Handoff::new(heading, data, 0, expires_at);

@@ -8,7 +8,6 @@
 //! Only names of ours stand at the top: what an agent wrote stands under `handoff`, so that none of
 //! Twilio's own (`call_sid`, `from`, `direction` …) can be written over.
 
-pub mod fields;
 pub(super) mod shrink;
 pub mod task;
 
@@ -18,12 +17,12 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::domain::connector::settings;
+use crate::domain::fields::Fields;
+use crate::domain::fields::TASK_SUMMARY;
+use crate::domain::fields::Verified;
+use crate::domain::fields::one_line;
 use crate::domain::handoff::SEND_TO_FLEX_CHARACTERS;
 use crate::domain::handoff::rendered_characters;
-use crate::twilio::attributes::fields::Fields;
-use crate::twilio::attributes::fields::TASK_SUMMARY;
-use crate::twilio::attributes::fields::Verified;
-use crate::twilio::attributes::fields::one_line;
 
 // Rendered characters of texts that never shrink.
 const NAME_CHARACTERS: usize = 120;
@@ -50,6 +49,8 @@ pub struct About<'a> {
     pub leg: u32,
     /// The caller's number, if it is known.
     pub from: &'a str,
+    /// A link to the panel that opens by itself; empty where the connector wants none.
+    pub view_link: &'a str,
 }
 
 /// The attributes of a task, as `TaskRouter` and Flex Insights name them.
@@ -81,6 +82,8 @@ struct Flex<'a> {
 struct Baton<'a> {
     url: &'a str,
     connector_id: &'a str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    view_link: String,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -98,7 +101,7 @@ struct Customers {
 }
 
 /// What is given up, first things first, and whether a part of it is still of use.
-const GIVEN_UP: [(&str, bool); 8] = [
+const GIVEN_UP: [(&str, bool); 9] = [
     ("summary", true),
     ("content", true),
     ("customers", false),
@@ -107,11 +110,21 @@ const GIVEN_UP: [(&str, bool); 8] = [
     ("insights", false),
     ("reason", true),
     ("language", false),
+    ("view_link", false),
 ];
 
 /// The names of what may be given up: ours, and none of an agent's.
-pub const PARTS: [&str; 8] =
-    ["summary", "content", "customers", "ivr_path", "handoff", "insights", "reason", "language"];
+pub const PARTS: [&str; 9] = [
+    "summary",
+    "content",
+    "customers",
+    "ivr_path",
+    "handoff",
+    "insights",
+    "reason",
+    "language",
+    "view_link",
+];
 
 /// The attributes for Send To Flex as JSON, and the names of what was shortened or left out, separated
 /// by commas.
@@ -182,7 +195,11 @@ impl<'a> Flex<'a> {
             handoff_priority: fields.priority,
             handoff_omitted: String::new(),
             handoff_summary: fields.summary.clone(),
-            baton: Baton { url: about.public_url, connector_id: about.connector_id },
+            baton: Baton {
+                url: about.public_url,
+                connector_id: about.connector_id,
+                view_link: about.view_link.to_owned(),
+            },
             conversations: Conversations {
                 ivr_path: fields.ivr_path.clone(),
                 ivr_time: fields.ivr_time,
@@ -214,6 +231,7 @@ impl<'a> Flex<'a> {
             "customers" => &mut self.customers.phone,
             "ivr_path" => &mut self.conversations.ivr_path,
             "reason" => &mut self.handoff_reason,
+            "view_link" => &mut self.baton.view_link,
             _ => &mut self.handoff_language,
         }
     }

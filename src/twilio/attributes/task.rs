@@ -87,6 +87,7 @@ mod tests {
         public_url: "https://baton.example.com",
         leg: 1,
         from: "",
+        view_link: "",
     };
 
     fn flex() -> settings::Flex {

@@ -9,13 +9,13 @@ use crate::domain::connector::address::WaitUrl;
 use crate::domain::connector::address::WorkflowSid;
 use crate::domain::connector::destination::Destination;
 use crate::domain::connector::destination::Fallback;
+use crate::domain::fields::Fields;
+use crate::domain::fields::SUMMARY;
 use crate::domain::handoff::Status;
 use crate::domain::timeline::Action;
 use crate::twilio::attributes;
 use crate::twilio::attributes::About;
 use crate::twilio::attributes::TASK_CHARACTERS;
-use crate::twilio::attributes::fields::Fields;
-use crate::twilio::attributes::fields::SUMMARY;
 use crate::twilio::routing::Visit;
 use crate::twilio::routing::say;
 use crate::twilio::routing::sip;
@@ -46,6 +46,8 @@ pub struct Caller<'a> {
     pub is_by_sip: bool,
     /// The Twilio account it is of.
     pub account_sid: &'a str,
+    /// The view link that its task carries; empty where the connector wants none.
+    pub view_link: &'a str,
 }
 
 /// Where a call goes.
@@ -139,6 +141,7 @@ fn enqueue(
         public_url: visit.public_url,
         leg: visit.leg,
         from: caller.from,
+        view_link: caller.view_link,
     };
     let (task, left_out) =
         attributes::of_task(&about, status, data, &settings.flex, TASK_CHARACTERS);

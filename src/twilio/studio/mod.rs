@@ -13,13 +13,13 @@ use serde::Serialize;
 use crate::domain::connector::destination::Destination;
 use crate::domain::connector::settings::Destinations;
 use crate::domain::connector::settings::Exposed;
+use crate::domain::fields::Fields;
+use crate::domain::fields::SUMMARY;
 use crate::domain::handoff::Handoff;
 use crate::domain::handoff::STUDIO_BYTES;
 use crate::domain::handoff::Status;
 use crate::twilio::attributes;
 use crate::twilio::attributes::About;
-use crate::twilio::attributes::fields::Fields;
-use crate::twilio::attributes::fields::SUMMARY;
 use crate::twilio::attributes::json;
 use crate::twilio::attributes::shrink;
 
@@ -189,6 +189,8 @@ fn written(asked: &Asked<'_>, known: Known<'_>, fields: &Fields, data: &str) -> 
         public_url: asked.public_url,
         leg: asked.leg,
         from: asked.from,
+        // A flow's log keeps what it gets.
+        view_link: "",
     };
     let (flex, shortened) = attributes::of_widget(&about, known.found, known.status, fields);
     let mut answer = Answer {

@@ -26,6 +26,7 @@ fn handoff(data: &str, status: Status) -> Handoff {
         client_env: None,
         left_over: false,
         held_seconds: None,
+        caller: None,
     };
     Handoff::new(heading, data, 7_000_000, Timestamp::NEVER)
 }

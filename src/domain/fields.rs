@@ -5,23 +5,27 @@
 use crate::domain::members;
 
 /// Longest summary of Studio's answer, in characters.
-pub(in crate::twilio) const SUMMARY: usize = 300;
+pub const SUMMARY: usize = 300;
 /// Longest summary of a task's attributes, in characters.
-pub(super) const TASK_SUMMARY: usize = 800;
+pub const TASK_SUMMARY: usize = 800;
 const MAX_TEXT: usize = 120;
 const MAX_NAME: usize = 64;
 
 /// Whether the caller was identified.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::twilio) enum Verified {
+pub enum Verified {
+    /// They were.
     Yes,
+    /// They were not.
     No,
+    /// The agent does not say.
     #[default]
     Unknown,
 }
 
 impl Verified {
-    pub(in crate::twilio) fn as_str(self) -> &'static str {
+    /// The word as flows and pages get it.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Yes => "true",
             Self::No => "false",
@@ -33,23 +37,33 @@ impl Verified {
 /// Plain texts of one line each; empty where `data` has nothing of the kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fields {
-    pub(in crate::twilio) destination: String,
-    pub(in crate::twilio) reason: String,
-    pub(in crate::twilio) language: String,
-    pub(in crate::twilio) summary: String,
-    pub(super) name: String,
-    pub(super) phone: String,
-    pub(super) content: String,
-    pub(super) ivr_path: String,
-    pub(super) ivr_time: u32,
+    /// Where the agent sends the call.
+    pub destination: String,
+    /// Why, in a word.
+    pub reason: String,
+    /// What is spoken.
+    pub language: String,
+    /// What it is about, in sentences.
+    pub summary: String,
+    /// The caller's name.
+    pub name: String,
+    /// The caller's number.
+    pub phone: String,
+    /// What it is about, in words.
+    pub content: String,
+    /// The way through the agent's menus.
+    pub ivr_path: String,
+    /// Seconds spent there.
+    pub ivr_time: u32,
     /// Higher goes first, as at `TaskRouter`: 0 to 2³¹ − 1.
-    pub(in crate::twilio) priority: u32,
-    pub(in crate::twilio) verified: Verified,
+    pub priority: u32,
+    /// Whether the caller was identified.
+    pub verified: Verified,
 }
 
 impl Fields {
     /// What `data` has of it, with a summary of at most `summary` characters.
-    pub(in crate::twilio) fn of(data: &str, summary: usize) -> Self {
+    pub fn of(data: &str, summary: usize) -> Self {
         let members = members::members(data).unwrap_or_default();
         let of = |name: &str| members.iter().find(|member| member.name == name);
         let plain = |names: &[&str]| {
@@ -95,7 +109,7 @@ fn whole(text: &str) -> Option<u32> {
 }
 
 /// A text on one line, of at most `most` characters.
-pub(in crate::twilio) fn one_line(text: &str, most: usize) -> String {
+pub fn one_line(text: &str, most: usize) -> String {
     let is_gap = |c: char| c.is_whitespace() || c.is_control();
     let words = text.split(is_gap).filter(|word| !word.is_empty());
     let line = words.collect::<Vec<_>>().join(" ");

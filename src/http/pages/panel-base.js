@@ -1,0 +1,183 @@
+// The panel: what an agent sees of the handoff of one call, and follows while the call goes on.
+//
+// One module, put together from files in this order: panel-base.js, panel-door.js, panel-fields.js,
+// panel-show.js, panel-receipts.js, panel-follow.js. They share their names.
+//
+// Whatever comes from the server is shown as text; the page's policy lets no script make HTML of a string.
+
+const at = (id) => document.getElementById(id);
+
+const ANSWER_MS = 15_000;
+
+// What the address asks for; nothing else of it is passed on.
+const asked = new URLSearchParams(location.search);
+const subject = {};
+for (const name of ['id', 'shared_id', 'account_id', 'project_id', 'client_env']) {
+  if (asked.get(name)) subject[name] = asked.get(name);
+}
+
+// --- Elements
+
+function el(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const name in attributes) made.setAttribute(name, attributes[name]);
+  made.append(...children);
+  return made;
+}
+
+// What somebody else wrote. Its direction is its own; and it is a block, for what it may hold to turn the
+// direction of text ends with a block, but not always with an inline element.
+const theirs = (text) => el('bdi', { class: 'theirs', dir: 'auto' }, text);
+
+// Changes an element only when it is to say something else. Whether it did.
+function write(element, text) {
+  if (element.textContent === text) return false;
+  element.textContent = text;
+  return true;
+}
+
+// Told to those who do not see the page; the same text twice is told twice.
+function say(text) {
+  at('said').textContent = '';
+  requestAnimationFrame(() => { at('said').textContent = text; });
+}
+
+const count = (number, one, more = `${one}s`) => `${number.toLocaleString('en')} ${number === 1 ? one : more}`;
+
+// --- Times, as this machine's clock and its user's custom have them
+
+const CLOCK = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
+const DAY_AND_CLOCK = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+
+function time(date) {
+  const today = date.toDateString() === new Date().toDateString();
+  return el('time', { datetime: date.toISOString() }, (today ? CLOCK : DAY_AND_CLOCK).format(date));
+}
+
+// How long, as one would say it.
+function span(ms) {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  if (seconds < 90) return `${seconds} s`;
+  if (seconds < 90 * 60) return `${Math.round(seconds / 60)} min`;
+  return count(Math.round(seconds / 3600), 'hour');
+}
+
+// --- Waiting
+
+// Waits for `ms`, or for good, until somebody rings.
+class Bell {
+  #ends = new Set();
+
+  wait(ms) {
+    return new Promise((done) => {
+      const end = () => {
+        clearTimeout(timer);
+        this.#ends.delete(end);
+        done();
+      };
+      const timer = ms === undefined ? 0 : setTimeout(end, ms);
+      this.#ends.add(end);
+    });
+  }
+
+  ring() {
+    for (const end of [...this.#ends]) end();
+  }
+}
+
+// A little more than `ms`, so that not all panels of a floor come back at once.
+const jittered = (ms) => ms * (1 + Math.random() / 4);
+
+// How long to wait after so many failures, and at least as long as the server asks for.
+const patience = (failures, least = 0) => jittered(Math.max(least, Math.min(30_000, 500 * 2 ** failures)));
+
+// --- Asking
+
+// Throws when nothing comes back. `code` is what the server calls its refusal.
+async function ask(path, query = {}, { method = 'GET', headers = {}, body, signal } = {}) {
+  const leave = await takeLeave(signal);
+  // Relative, for a proxy may serve all of it under a path of its own.
+  const response = await fetch(`${path}?${new URLSearchParams({ ...subject, ...query })}`, {
+    method,
+    headers: { ...(body && { 'content-type': 'application/json' }), ...leave.headers, ...headers },
+    body: body && JSON.stringify(body),
+    cache: 'no-store',
+    credentials: 'omit',
+    redirect: 'error',
+    signal: AbortSignal.any([AbortSignal.timeout(ANSWER_MS), ...(signal ? [signal] : [])]),
+  });
+  const text = await response.text();
+  let refusal = {};
+  if (!response.ok && response.status !== 304) {
+    try {
+      refusal = JSON.parse(text) ?? {};
+    } catch {
+      // Not Baton's own: of something on the way to it.
+    }
+  }
+  const retryMs = 1000 * (Number(response.headers.get('retry-after')) || 0);
+  const { error_code: code = '', error_id: errorId = '' } = refusal;
+  return { status: response.status, headers: response.headers, text, code, errorId, retryMs, leave };
+}
+
+// What may be otherwise the next time.
+const isPassing = (status) => status === 408 || status === 429 || status >= 500;
+
+// --- The clipboard
+
+// Copies a text, or what a promise of one brings. Whether that was possible.
+async function copy(text) {
+  try {
+    // Begun at once: some browsers take it only as part of the click.
+    const blob = Promise.resolve(text).then((known) => new Blob([known], { type: 'text/plain' }));
+    await navigator.clipboard.write([new ClipboardItem({ 'text/plain': blob })]);
+    return true;
+  } catch {
+    return copyBySelection(await text);
+  }
+}
+
+// For frames whose parents do not pass on the leave to write to the clipboard, and without TLS.
+function copyBySelection(text) {
+  const focused = document.activeElement;
+  const area = el('textarea', { class: 'unseen', readonly: '', 'aria-hidden': 'true', tabindex: '-1' });
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  const copied = document.execCommand('copy');
+  area.remove();
+  focused?.focus({ preventScroll: true });
+  return copied;
+}
+
+const SVG = 'http://www.w3.org/2000/svg';
+
+function icon(path) {
+  const drawn = document.createElementNS(SVG, 'svg');
+  drawn.setAttribute('viewBox', '0 0 16 16');
+  drawn.setAttribute('aria-hidden', 'true');
+  const line = document.createElementNS(SVG, 'path');
+  line.setAttribute('d', path);
+  drawn.append(line);
+  return drawn;
+}
+
+const TWO_SHEETS = 'M5.5 5.5h8v8h-8zM10.5 5.5v-3h-8v8h3';
+const TICK = 'M3 8.5l3.5 3.5L13 4.5';
+const CROSS = 'M4 4l8 8M12 4l-8 8';
+
+// A button that copies what `text` gives at that time.
+function copyButton(what, text) {
+  const button = el('button', { type: 'button', class: 'copy', 'aria-label': `Copy ${what}`, title: 'Copy' }, icon(TWO_SHEETS));
+  button.addEventListener('click', () => copyFrom(button, text(), (sign) => button.replaceChildren(icon(sign)), what));
+  return button;
+}
+
+// Copies, and lets `sign` say for a moment how it went.
+async function copyFrom(button, text, sign, what) {
+  const copied = await copy(text).catch(() => false);
+  sign(copied ? TICK : CROSS);
+  say(copied ? `Copied ${what}` : `Could not copy ${what}`);
+  clearTimeout(button.timer);
+  button.timer = setTimeout(sign, 1500, TWO_SHEETS);
+}

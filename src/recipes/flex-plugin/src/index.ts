@@ -1,0 +1,5 @@
+import { loadPlugin } from '@twilio/flex-plugin';
+
+import HandoffPlugin from './HandoffPlugin';
+
+loadPlugin(HandoffPlugin);

@@ -1,0 +1,285 @@
+//! Listing calls: handoffs and calls in one order, newest first by when a handoff was last written or its
+//! call last heard of; and, before them, what was asked for and is not there.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::domain::account::AccountId;
+use crate::domain::clock::Timestamp;
+use crate::domain::connector::ConnectorId;
+use crate::domain::connector::environment::ClientEnv;
+use crate::domain::principal::Principal;
+use crate::domain::principal::Projects;
+use crate::domain::principal::Reach;
+use crate::domain::principal::Scope;
+use crate::domain::timeline::lead::acceptances;
+use crate::service::console::Console;
+use crate::service::console::Listed;
+use crate::service::console::row::Flag;
+use crate::service::console::row::Row;
+use crate::service::cursor::Cursor;
+use crate::service::error::ServiceError;
+use crate::service::handoffs::story::is_open;
+use crate::service::require;
+use crate::service::timelines::story::State;
+use crate::service::timelines::story::Story;
+use crate::service::timelines::story::in_order;
+use crate::store::l1::Found;
+use crate::store::names;
+
+/// Most calls on a page.
+pub const MOST: usize = 1000;
+
+// Names asked of a set in one go, and looked at for one page; of what was asked for in vain, the latest.
+const BATCH: usize = 256;
+const LOOKED_AT: usize = 4096;
+const IN_VAIN: usize = 100;
+// What one page may take: it goes on from there.
+const PATIENCE: std::time::Duration = std::time::Duration::from_millis(1500);
+const CONNECTORS: usize = 500;
+
+/// Which calls are listed.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Of this connector.
+    pub connector: Option<ConnectorId>,
+    /// Of this status.
+    pub status: Option<String>,
+    /// With which this went wrong.
+    pub only: Option<Only>,
+    /// Written, or heard of, at this moment or later.
+    pub from: Option<Timestamp>,
+    /// At this moment or earlier.
+    pub to: Option<Timestamp>,
+}
+
+/// What went wrong with the calls that are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Only(pub Flag);
+
+impl Only {
+    /// Reads its word.
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "connected_blind" => Some(Self(Flag::ConnectedBlind)),
+            "near_miss" => Some(Self(Flag::NearMiss)),
+            "refused_signature" => Some(Self(Flag::RefusedSignature)),
+            _ => None,
+        }
+    }
+}
+
+impl Filter {
+    pub(super) fn takes(&self, row: &Row) -> bool {
+        self.connector.as_ref().is_none_or(|own| row.connector_id.as_ref() == Some(own))
+            && self.status.as_ref().is_none_or(|status| row.status == status)
+            && self.only.is_none_or(|only| row.flags.contains(&only.0))
+    }
+
+    /// Whether what was last heard of then is of the time that is asked for.
+    pub(super) fn is_of_time(&self, at: Timestamp) -> bool {
+        self.from.is_none_or(|from| at >= from) && self.to.is_none_or(|to| at <= to)
+    }
+}
+
+/// A page of calls.
+#[derive(Debug)]
+pub struct Page {
+    /// The calls, newest first.
+    pub rows: Vec<Row>,
+    /// From where to go on, when there is more to look at.
+    pub next: Option<Cursor>,
+}
+
+/// A connector, for people to choose.
+#[derive(Clone, Debug, Serialize)]
+pub struct Connected {
+    id: ConnectorId,
+    name: String,
+    client_env: ClientEnv,
+}
+
+impl Console {
+    /// The account's calls that the caller's projects reach. A page may hold fewer than `most`, or none,
+    /// and still have a `next`.
+    pub async fn list(
+        &self,
+        who: &Principal,
+        account: Option<&AccountId>,
+        filter: &Filter,
+        (after, most): (Option<Cursor>, usize),
+    ) -> Result<Page, ServiceError> {
+        let account = require(who, Scope::OpsRead, account)?;
+        let sets = [names::handoffs_of(&account), names::calls_of(&account)];
+        let set = sets.concat();
+        let is_first = after.is_none();
+        let after = after.map(|cursor| cursor.open(self.handoffs.seal(), &set)).transpose()?;
+        let mut page = Vec::new();
+        let mut seen = HashSet::new();
+        if is_first && filter.to.is_none() {
+            page = self.in_vain(who, &account, filter, &mut seen).await?;
+        }
+        let until = Instant::now() + PATIENCE;
+        let mut walk = Walk { after: after.or_else(|| beginning(filter.to)), looked_at: 0 };
+        let mut is_all = false;
+        'pages: loop {
+            let names = self.newest(&sets, walk.after.clone(), BATCH).await?;
+            is_all |= names.len() < BATCH;
+            for name in names {
+                if page.len() >= most || walk.looked_at >= LOOKED_AT || Instant::now() > until {
+                    is_all = false;
+                    break 'pages;
+                }
+                let listed = names::read_listed(&name);
+                walk.looked_at += 1;
+                walk.after = Some(name);
+                let Some((revision, project, id)) = listed else { continue };
+                if filter.from.is_some_and(|from| Timestamp::from_micros(revision) < from) {
+                    is_all = true;
+                    break 'pages;
+                }
+                if !who.projects.include(&project) || !seen.insert(id.clone()) {
+                    continue;
+                }
+                let listed = Listed { project: Some(project), id };
+                let row = self.row(who, &account, &listed, Some(revision)).await?;
+                page.extend(row.filter(|row| filter.takes(row)).map(|row| (revision, row)));
+            }
+            if is_all {
+                break;
+            }
+        }
+        // What was asked for in vain stands among the others.
+        page.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        let last = walk.after.filter(|_| !is_all);
+        let next = last.map(|last| Cursor::seal(self.handoffs.seal(), &set, &last)).transpose()?;
+        Ok(Page { rows: page.into_iter().map(|(_, row)| row).collect(), next })
+    }
+
+    /// The account's connectors that the caller's projects reach.
+    pub async fn connectors(
+        &self,
+        who: &Principal,
+        account: Option<&AccountId>,
+    ) -> Result<Vec<Connected>, ServiceError> {
+        let account = require(who, Scope::OpsRead, account)?;
+        let set = names::connectors_of(Some(&account));
+        let mut all = Vec::new();
+        for name in self.connectors.members(set, None, CONNECTORS).await? {
+            let Ok(id) = String::from_utf8_lossy(&name).parse::<ConnectorId>() else { continue };
+            let found = self.connectors.get(&names::connector(&id)).await?.live();
+            let own = found.filter(|found| who.projects.include(&found.record.project));
+            all.extend(own.map(|found| Connected {
+                id,
+                name: found.record.settings.name.as_str().to_owned(),
+                client_env: found.record.client_env,
+            }));
+        }
+        Ok(all)
+    }
+
+    /// What several sets list, in one order, after `after`.
+    pub(super) async fn newest(
+        &self,
+        sets: &[Vec<u8>],
+        after: Option<Vec<u8>>,
+        most: usize,
+    ) -> Result<Vec<Vec<u8>>, ServiceError> {
+        let mut all = Vec::new();
+        for set in sets {
+            all.extend(self.calls.members(set.clone(), after.clone(), most).await?);
+        }
+        all.sort_unstable();
+        all.dedup();
+        all.truncate(most);
+        Ok(all)
+    }
+
+    /// The row of what is listed; `None` where nothing is known of it any more, or where it is listed
+    /// again, at a later revision than `at`.
+    pub(super) async fn row(
+        &self,
+        who: &Principal,
+        account: &AccountId,
+        listed: &Listed,
+        at: Option<u64>,
+    ) -> Result<Option<Row>, ServiceError> {
+        let Listed { id, .. } = listed;
+        let found = self.handoffs.glance(account, id).await?;
+        let (handoff, state) = match found {
+            Found::Live(handoff) => (Some(handoff), State::Live),
+            Found::Gone(how) => (None, how.into()),
+            Found::Never => (None, State::Missing),
+        };
+        if handoff.as_ref().is_some_and(|handoff| {
+            !who.projects.include(&handoff.heading.project)
+                || at.is_some_and(|at| at < handoff.revision)
+        }) {
+            return Ok(None);
+        }
+        let told = self.timelines.told(account, id).await?;
+        let now = self.clock.now();
+        let mut events = told.events;
+        events.retain(|event| is_open(who, account, event.project.as_ref(), event.client_env));
+        if events.is_empty() && handoff.is_none() {
+            return Ok(None);
+        }
+        let acceptances = acceptances(&events, now);
+        let (id, left_out) = (id.clone(), told.left_out);
+        let events = in_order(events, state);
+        let story = Story { id, state, events, left_out, acceptances };
+        let near = match state {
+            State::Missing => self.handoffs.near(who, account, &story.id).await?,
+            State::Live | State::Expired | State::Erased => None,
+        };
+        Ok(Some(Row::of(&story, handoff.as_deref(), near.as_ref(), now)))
+    }
+
+    /// What was asked for lately and is not there. Whose it would be nobody knows, so it is for whoever
+    /// reaches all projects; and what was refused before it was known whose it was, for whoever reaches all
+    /// accounts.
+    async fn in_vain(
+        &self,
+        who: &Principal,
+        account: &AccountId,
+        filter: &Filter,
+        seen: &mut HashSet<crate::domain::handoff_id::HandoffId>,
+    ) -> Result<Vec<(u64, Row)>, ServiceError> {
+        let mut rows = Vec::new();
+        if who.projects != Projects::All {
+            return Ok(rows);
+        }
+        let all = self.timelines.in_vain_of(account, who.reach == Reach::AnyAccount, IN_VAIN);
+        for (at, id) in all {
+            if !filter.is_of_time(at) || self.handoffs.glance(account, &id).await?.live().is_some()
+            {
+                continue;
+            }
+            let listed = Listed { project: None, id };
+            let row = self.row(who, account, &listed, None).await?;
+            if let Some(row) = row.filter(|row| filter.takes(row)) {
+                // Calls that were heard of are listed as such.
+                if row.project_id_is_known() {
+                    continue;
+                }
+                seen.insert(listed.id);
+                rows.push((at.micros(), row));
+            }
+        }
+        Ok(rows)
+    }
+}
+
+/// How far a page has come.
+struct Walk {
+    after: Option<Vec<u8>>,
+    looked_at: usize,
+}
+
+/// Before everything that was last heard of at `to`.
+fn beginning(to: Option<Timestamp>) -> Option<Vec<u8>> {
+    let next = to?.micros().saturating_add(1);
+    Some((!next).to_be_bytes().to_vec())
+}
