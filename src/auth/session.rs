@@ -66,14 +66,20 @@ impl SessionDoor {
         Ok(Begun { secret, who: within(who, ends_at) })
     }
 
-    /// Who presents a session's secret, while its key is good.
-    pub async fn admit(&self, keys: &KeyDoor, secret: &str) -> Result<Principal, KeyRefused> {
+    /// Who presents a session's secret, while its key is good; nobody, where there is no such session.
+    pub async fn admit(
+        &self,
+        keys: &KeyDoor,
+        secret: &str,
+    ) -> Result<Option<Principal>, KeyRefused> {
         if secret.len() != CHARACTERS {
-            return Err(KeyRefused::Unknown);
+            return Ok(None);
         }
-        let found = self.sessions.get(&key_of(secret)).await?.live().ok_or(KeyRefused::Unknown)?;
+        let Some(found) = self.sessions.get(&key_of(secret)).await?.live() else {
+            return Ok(None);
+        };
         let who = keys.holder(&found.record.key).await?;
-        Ok(within(&who, found.expires_at()))
+        Ok(Some(within(&who, found.expires_at())))
     }
 
     /// Ends a session: its secret opens nothing from the moment this answers.

@@ -126,11 +126,11 @@ pub(super) async fn by_key(
 
 /// Lets in whoever has signed in to the console.
 async fn by_session(doors: &Doors, request: &ServiceRequest) -> Result<Arc<Principal>, ApiError> {
-    let secret = session::secret(request.headers());
-    let admitted = match secret {
+    let admitted = match session::secret(request.headers()) {
         Some(secret) => doors.sessions.admit(&doors.keys, secret).await.map_err(ApiError::from),
-        None => Err(session::signed_out()),
+        None => Ok(None),
     };
+    let admitted = admitted.and_then(|who| who.ok_or_else(session::signed_out));
     let challenged = |refused: ApiError| refused.with(header::WWW_AUTHENTICATE, "Bearer");
     admitted.map(Arc::new).map_err(challenged)
 }

@@ -1,6 +1,9 @@
 //! `baton recipe`: what is written out is whole, with the user's own URL and ids, and nothing is written
 //! over.
 
+use std::path::Path;
+use std::path::PathBuf;
+
 use crate::baton;
 use crate::run;
 
@@ -62,4 +65,49 @@ fn every_recipe_is_written_whole_and_nothing_is_written_over() {
         let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
         assert!(!text.contains("_HERE") && !text.contains("your-baton-host"), "{text}");
     }
+}
+
+/// Every file under a folder, by its path there.
+fn files(folder: &Path, under: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder.join(under)).unwrap() {
+        let entry = entry.unwrap();
+        let path = under.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            all.extend(files(folder, &path));
+        } else {
+            all.push(path);
+        }
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn the_flex_plugin_is_written_file_by_file_and_asks_the_users_own_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("plugin");
+    let url = ["--url", "https://voice.example.com"];
+    let write = |more: &[&str]| {
+        run(baton(&[&["recipe", "flex-plugin", dir.to_str().unwrap()], more].concat()))
+    };
+    let (code, out, err) = write(&url);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("BATON_CORS_ORIGINS"), "{out}");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/recipes/flex-plugin");
+    let wanted = files(&source, Path::new(""));
+    assert_eq!(files(&dir, Path::new("")), wanted);
+    let asking = |path: &&PathBuf| {
+        let text = std::fs::read_to_string(dir.join(path)).unwrap();
+        assert!(!text.contains("_HERE"), "{}", path.display());
+        text.contains("https://voice.example.com")
+    };
+    assert_eq!(wanted.iter().filter(asking).collect::<Vec<_>>(), [Path::new("src/config.ts")]);
+    std::fs::remove_file(dir.join("package.json")).unwrap();
+    assert_eq!(write(&url).0, 1);
+    assert!(!dir.join("package.json").exists());
+    let panel = ["recipe", "flex-panel", folder.path().to_str().unwrap()];
+    assert_eq!(run(baton(&[&panel[..], &url].concat())).0, 0);
+    let text = std::fs::read_to_string(folder.path().join("flex-panel.js")).unwrap();
+    assert!(text.contains("https://voice.example.com") && !text.contains("_HERE"));
 }

@@ -111,9 +111,13 @@ function picture(row) {
 
 // What the marks mean; `missed` and `refused` have shapes of their own.
 function legend() {
-  return Object.keys(STEPS).map((step) => el('span', {},
-    drawn('svg', { class: 'key', 'aria-hidden': 'true' }, drawn('use', { href: `#mark-${step}`, x: 11, y: 11 })),
-    STEPS[step]));
+  const key = (inside, text) => el('span', {},
+    drawn('svg', { class: 'key', 'aria-hidden': 'true' }, inside), text);
+  return [
+    ...Object.keys(STEPS).map((step) => key(drawn('use', { href: `#mark-${step}`, x: 11, y: 11 }), STEPS[step])),
+    key(stretch(0, 100, 11, 'blind'), 'taken, not on screen'),
+    el('span', {}, 'longer gaps are drawn shorter'),
+  ];
 }
 
 const OUTCOMES = {

@@ -29,6 +29,12 @@ function el(tag, attributes = {}, ...children) {
 // direction of text ends with a block, but not always with an inline element.
 const theirs = (text) => el('bdi', { class: 'theirs', dir: 'auto' }, text);
 
+function button(name, click, ...children) {
+  const made = el('button', { type: 'button', class: name }, ...children);
+  made.addEventListener('click', click);
+  return made;
+}
+
 // Changes an element only when it is to say something else. Whether it did.
 function write(element, text) {
   if (element.textContent === text) return false;
@@ -70,18 +76,14 @@ class Bell {
 
   wait(ms) {
     return new Promise((done) => {
-      const end = () => {
-        clearTimeout(timer);
-        this.#ends.delete(end);
-        done();
-      };
-      const timer = ms === undefined ? 0 : setTimeout(end, ms);
-      this.#ends.add(end);
+      this.#ends.add(done);
+      if (ms !== undefined) setTimeout(() => this.#ends.delete(done) && done(), ms);
     });
   }
 
   ring() {
-    for (const end of [...this.#ends]) end();
+    for (const done of this.#ends) done();
+    this.#ends.clear();
   }
 }
 
@@ -107,17 +109,15 @@ async function ask(path, query = {}, { method = 'GET', headers = {}, body, signa
     signal: AbortSignal.any([AbortSignal.timeout(ANSWER_MS), ...(signal ? [signal] : [])]),
   });
   const text = await response.text();
-  let refusal = {};
-  if (!response.ok && response.status !== 304) {
-    try {
-      refusal = JSON.parse(text) ?? {};
-    } catch {
-      // Not Baton's own: of something on the way to it.
-    }
+  let json;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    // None, as in a 304; or not Baton's own, but of something on the way to it.
   }
   const retryMs = 1000 * (Number(response.headers.get('retry-after')) || 0);
-  const { error_code: code = '', error_id: errorId = '' } = refusal;
-  return { status: response.status, headers: response.headers, text, code, errorId, retryMs, leave };
+  const { error_code: code = '', error_id: errorId = '' } = json ?? {};
+  return { status: response.status, headers: response.headers, text, json, code, errorId, retryMs, leave };
 }
 
 // What may be otherwise the next time.
@@ -137,10 +137,10 @@ async function copy(text) {
   }
 }
 
-// For frames whose parents do not pass on the leave to write to the clipboard, and without TLS.
+// For frames that may not write to the clipboard, and without TLS.
 function copyBySelection(text) {
   const focused = document.activeElement;
-  const area = el('textarea', { class: 'unseen', readonly: '', 'aria-hidden': 'true', tabindex: '-1' });
+  const area = el('textarea', { class: 'unseen' });
   area.value = text;
   document.body.append(area);
   area.select();
@@ -150,34 +150,33 @@ function copyBySelection(text) {
   return copied;
 }
 
-const SVG = 'http://www.w3.org/2000/svg';
+// Signs: two sheets, a tick, a cross.
+const TO_COPY = 'M5.5 5.5h8v8h-8zM10.5 5.5v-3h-8v8h3';
+const COPIED = 'M3 8.5l3.5 3.5L13 4.5';
+const NOT_COPIED = 'M4 4l8 8M12 4l-8 8';
 
-function icon(path) {
-  const drawn = document.createElementNS(SVG, 'svg');
+function icon(sign) {
+  const [drawn, line] = ['svg', 'path'].map((name) => document.createElementNS('http://www.w3.org/2000/svg', name));
   drawn.setAttribute('viewBox', '0 0 16 16');
   drawn.setAttribute('aria-hidden', 'true');
-  const line = document.createElementNS(SVG, 'path');
-  line.setAttribute('d', path);
+  line.setAttribute('d', sign);
   drawn.append(line);
   return drawn;
 }
 
-const TWO_SHEETS = 'M5.5 5.5h8v8h-8zM10.5 5.5v-3h-8v8h3';
-const TICK = 'M3 8.5l3.5 3.5L13 4.5';
-const CROSS = 'M4 4l8 8M12 4l-8 8';
-
 // A button that copies what `text` gives at that time.
 function copyButton(what, text) {
-  const button = el('button', { type: 'button', class: 'copy', 'aria-label': `Copy ${what}`, title: 'Copy' }, icon(TWO_SHEETS));
-  button.addEventListener('click', () => copyFrom(button, text(), (sign) => button.replaceChildren(icon(sign)), what));
-  return button;
+  const made = button('copy', () => copyFrom(made, text(), what), icon(TO_COPY));
+  made.setAttribute('aria-label', `Copy ${what}`);
+  return made;
 }
 
-// Copies, and lets `sign` say for a moment how it went.
-async function copyFrom(button, text, sign, what) {
+// Copies, and lets the button's sign say for a moment how it went.
+async function copyFrom(from, text, what) {
   const copied = await copy(text).catch(() => false);
-  sign(copied ? TICK : CROSS);
+  const sign = (path) => from.querySelector('path').setAttribute('d', path);
+  sign(copied ? COPIED : NOT_COPIED);
   say(copied ? `Copied ${what}` : `Could not copy ${what}`);
-  clearTimeout(button.timer);
-  button.timer = setTimeout(sign, 1500, TWO_SHEETS);
+  clearTimeout(from.timer);
+  from.timer = setTimeout(sign, 1500, TO_COPY);
 }

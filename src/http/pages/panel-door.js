@@ -17,26 +17,26 @@ const tokenCame = new Bell();
 
 const linkKept = `baton-view:${subject.id ?? subject.shared_id}`;
 
+function keepLink(token) {
+  door.link = token;
+  try {
+    sessionStorage.setItem(linkKept, token);
+  } catch {
+    // This frame may keep nothing: the link is good until the page is loaded anew.
+  }
+}
+
 // A link's token stays in the address only until it is read: addresses are shown, copied and remembered.
 function takeLink() {
   const [, fresh] = /^#view=(.*)$/.exec(location.hash) ?? [];
-  if (fresh !== undefined) history.replaceState(history.state, '', location.pathname + location.search);
-  // Where a frame may keep nothing, the link is good until the page is loaded anew.
+  if (fresh !== undefined) {
+    history.replaceState(history.state, '', location.pathname + location.search);
+    return keepLink(fresh.replace(/[^\w.-]/g, ''));
+  }
   try {
-    if (fresh !== undefined) sessionStorage.setItem(linkKept, fresh);
     door.link = sessionStorage.getItem(linkKept) ?? '';
   } catch {
-    door.link = fresh ?? door.link;
-  }
-  door.link = door.link.replace(/[^\w.~+/=-]/g, '');
-}
-
-function dropLink() {
-  door.link = '';
-  try {
-    sessionStorage.removeItem(linkKept);
-  } catch {
-    // Then it was not kept.
+    // Nothing was kept.
   }
 }
 

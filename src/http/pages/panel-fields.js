@@ -1,7 +1,7 @@
 // --- All data: groups that open, in the order in which the agent wrote them
 //
-// There may be 20 000 fields. So a group is drawn when it is opened, and a long list piece by piece. What is
-// drawn stays over an update and only its text changes: focus, scrolling and what is open stay too.
+// There may be 20 000 fields: a group is drawn when it is opened, a long list piece by piece. Over an update
+// what is drawn stays and only its text changes, so focus, scrolling and what is open stay too.
 
 const PIECE = 200;
 const LONG = 600;
@@ -70,9 +70,8 @@ class Level {
   constructor(tree, depth, isArray) {
     Object.assign(this, { tree, depth, isArray, rows: new Map(), most: PIECE });
     this.list = el('dl');
-    this.more = el('button', { type: 'button', class: 'more', hidden: '' });
-    this.more.addEventListener('click', () => this.drawMore());
-    this.element = el('div', { class: depth > 0 && depth <= DEEPEST_INDENT ? 'level indented' : 'level' }, this.list, this.more);
+    this.more = button('all', () => this.drawMore());
+    this.element = el('div', depth > 0 && depth <= DEEPEST_INDENT ? { class: 'indented' } : {}, this.list, this.more);
   }
 
   draw(fields) {
@@ -120,8 +119,13 @@ class Value {
     this.text = theirs('');
     this.note = el('span', { class: 'note' });
     this.button = copyButton(nameOf(field, level.isArray), () => this.field.text);
-    this.value = el('dd', {}, this.text, this.note, this.button);
-    this.element = el('div', { class: 'row' }, this.name, this.value);
+    this.isOpen = false;
+    this.all = button('all', () => {
+      this.isOpen = !this.isOpen;
+      this.draw(this.field);
+    });
+    const value = el('dd', {}, this.text, this.note, this.all);
+    this.element = el('div', { class: 'row' }, this.name, value, el('dd', { class: 'tool' }, this.button));
   }
 
   draw(field) {
@@ -129,29 +133,13 @@ class Value {
     mark(this.name, this.level.tree, field);
     const { kind, text } = field;
     this.text.className = kind === 'string' ? 'theirs' : 'theirs mono';
-    const isLong = text.length > LONG;
-    if (isLong !== (this.all !== undefined)) this.allOrSome(isLong);
+    this.all.hidden = text.length <= LONG;
     // A pair of surrogates is one character: it is not cut in two.
-    const shown = isLong && !this.isOpen ? `${text.slice(0, SHOWN_OF_LONG).replace(/[\ud800-\udbff]$/, '')}…` : text;
-    write(this.text, shown);
-    if (isLong) {
-      write(this.all, this.isOpen ? 'Show less' : `Show all ${count(text.length, 'character')}`);
-      this.all.setAttribute('aria-expanded', String(this.isOpen === true));
-    }
-    write(this.note, text === '' ? 'empty' : TURNS.test(text) ? 'turns the direction of its text' : '');
-  }
-
-  allOrSome(isLong) {
-    this.all?.remove();
-    this.all = undefined;
-    this.isOpen = false;
-    if (!isLong) return;
-    this.all = el('button', { type: 'button', class: 'all' });
-    this.all.addEventListener('click', () => {
-      this.isOpen = !this.isOpen;
-      this.draw(this.field);
-    });
-    this.button.before(this.all);
+    const some = () => `${text.slice(0, SHOWN_OF_LONG).replace(/[\ud800-\udbff]$/, '')}…`;
+    write(this.text, this.all.hidden || this.isOpen ? text : some());
+    write(this.all, this.isOpen ? 'Show less' : `Show all ${count(text.length, 'character')}`);
+    this.all.setAttribute('aria-expanded', String(this.isOpen));
+    write(this.note, text === '' ? 'empty' : TURNS.test(text) ? 'has hidden direction marks' : '');
   }
 
   focus() {
@@ -164,8 +152,8 @@ class Group {
     this.level = level;
     this.size = el('span', { class: 'note' });
     const name = theirs(nameOf(field, level.isArray));
-    this.button = el('button', { type: 'button', class: 'opens', 'aria-expanded': 'false' }, name, this.size);
-    this.button.addEventListener('click', () => this.open(this.inner === undefined || this.body.hidden));
+    this.button = button('opens', () => this.open(this.body.hidden), name, this.size);
+    this.button.setAttribute('aria-expanded', 'false');
     this.name = el('dt', {}, this.button);
     this.body = el('dd', { hidden: '' });
     this.element = el('div', { class: 'group' }, this.name, this.body);
@@ -174,7 +162,7 @@ class Group {
   draw(field) {
     const isFirst = this.field === undefined;
     this.field = field;
-    mark(this.name, this.level.tree, field);
+    mark(this.button, this.level.tree, field);
     const { length } = field.fields;
     write(this.size, length === 0 ? 'empty' : count(length, field.kind === 'array' ? 'item' : 'field'));
     if (this.inner) this.inner.draw(field.fields);
@@ -262,7 +250,6 @@ class Data {
       if (answer.status !== 200) throw new Error(answer.code);
       return answer.text;
     });
-    const words = { [TICK]: 'Copied', [CROSS]: 'Could not copy' };
-    return copyFrom(button, text, (sign) => write(button, words[sign] ?? 'Copy as JSON'), 'all data');
+    return copyFrom(button, text, 'all data');
   }
 }

@@ -4,28 +4,30 @@ const WAIT_S = 8;
 const PATIENT_MS = 60_000;
 const SLOWLY_MS = 12_000;
 const LEAST_MS = 1_000;
-const FLEX_MS = 5_000;
+const LONG_MS = 5_000;
 const UPDATED_FOR_MS = 10_000;
+
+const ASK_CALLER = 'Ask the caller what they need.';
+const OPEN_AGAIN = 'Open the link again from where you found it.';
 
 // What a refusal means to the agent: a title, what it is, and what to do next. `end` is for what asking again
 // does not change.
 const REFUSALS = {
-  HANDOFF_EXPIRED: ['This handoff has expired', 'It was kept only for a time, and that is over.', 'Ask the caller what they need.'],
-  HANDOFF_ERASED: ['This handoff was erased', 'Somebody had it removed, and nothing of it is kept.', 'Ask the caller what they need.'],
-  HANDOFF_IN_OTHER_PROJECT: ['This handoff belongs to another project', 'What you came in by does not open that project.', 'An administrator can say which project this call is for.'],
-  HANDOFF_IN_OTHER_ENVIRONMENT: ['This handoff belongs to another environment', 'It was written by a test of the voice agent, or you look at one.', 'An administrator can say which environment this call is for.'],
-  ROLE_NOT_ALLOWED: ['Your Flex role may not see handoffs', 'Agents, supervisors and administrators may.', 'Ask an administrator for one of these roles, then sign in to Flex again.'],
-  ACCOUNT_NOT_LINKED: ['This Flex account is not linked', 'Baton does not know the Twilio account that you are signed in to.', 'An administrator links it to a connector, with its Connector Token.'],
-  CALL_NOT_ALLOWED: ['This link is for another call', 'It opens one handoff, and not this one.', 'Open the link again from where you found it, without changing it.'],
-  INVALID_ID: ['This address names no call', 'What stands behind “id=” is no call id.', 'Open the link again from where you found it, without changing it.', 'end'],
+  HANDOFF_EXPIRED: ['This handoff has expired', 'It was kept for a time, which is over.', ASK_CALLER],
+  HANDOFF_ERASED: ['This handoff was erased', 'Nothing of it is kept.', ASK_CALLER],
+  HANDOFF_IN_OTHER_PROJECT: ['This handoff belongs to another project', 'You have no leave for that project.', 'An administrator can give it to you.'],
+  HANDOFF_IN_OTHER_ENVIRONMENT: ['This handoff belongs to another environment', 'One of you is in a test: the voice agent, or this page.', OPEN_AGAIN],
+  ROLE_NOT_ALLOWED: ['Your Flex role may not see handoffs', 'Agents, supervisors and administrators may.', 'An administrator can give you one of these roles.'],
+  ACCOUNT_NOT_LINKED: ['This Flex account is not linked', 'Baton does not know your Twilio account.', 'An administrator links it to a connector, with its Connector Token.'],
+  CALL_NOT_ALLOWED: ['This link is for another call', 'It opens one handoff, and not this one.', OPEN_AGAIN],
+  INVALID_ID: ['This address names no call', 'What stands behind “id=” is no call id.', OPEN_AGAIN, 'end'],
 };
-const NOT_ALLOWED = ['You may not see this handoff', 'Baton knows who you are, and does not let you in.', 'An administrator can change that.'];
 const LINK_OLD = ['This link has expired', 'Links to a handoff are good for a short time.', 'Ask for a new one where you found it.', 'end'];
-const LINK_BAD = ['This link opens nothing', 'It was cut off, is of another server, or whoever made it may no longer do so.', 'Copy all of the link, or ask for a new one.', 'end'];
+const LINK_BAD = ['This link opens nothing', 'It was cut off, or it was taken back.', 'Copy all of the link, or ask for a new one.', 'end'];
 const NOT_YOU = ['Baton does not accept your Flex session', 'It may have ended.', 'Sign in to Flex again. If that does not help, tell an administrator.'];
 const HOW_TO_OPEN = ['Open this page from a link', 'It shows the handoff of one call to whoever has leave to see it.', 'Use the link of the call’s task, or open the call in Flex.', 'end'];
-const NO_CALL = ['This address names no call', 'A link to a handoff has “id=” and a call’s id in it.', 'Open the link again from where you found it, without changing it.', 'end'];
-const MISSED = ['No handoff for this call', 'The voice agent has written none in a minute. This page goes on looking.', 'Ask the caller what they need.'];
+const NO_CALL = ['This address names no call', 'A link to a handoff has “id=” and a call’s id in it.', OPEN_AGAIN, 'end'];
+const MISSED = ['No handoff for this call', 'The voice agent has written none so far. This page goes on looking.', ASK_CALLER];
 const CHECK_FLEX = 'It has not answered. An administrator checks that the Baton plugin runs in Flex, and that BATON_FRAME_ANCESTORS names the page around this one.';
 
 const BUSY = {
@@ -51,9 +53,10 @@ function tell(refusal) {
 // --- What came back
 
 // Each gives for how long to wait then; undefined is until something happens.
-function settle(answer, view, startedAt) {
+function settle(answer, startedAt) {
   const { status, code } = answer;
-  if (isPassing(status)) return failed(BUSY[code] ?? 'Baton is busy.', answer);
+  // A page that a network puts in the way of all others may say 200, too.
+  if (isPassing(status) || (status === 200 && !answer.json?.fields)) return failed(BUSY[code] ?? 'Baton is busy.', answer);
   Object.assign(following, { failures: 0, trouble: undefined });
   const least = Math.max(0, LEAST_MS - (performance.now() - startedAt));
   if (status === 401) return refused(answer);
@@ -61,12 +64,12 @@ function settle(answer, view, startedAt) {
   if (status === 200 || status === 304) {
     following.freshAt = performance.now();
     following.told = undefined;
-    if (status === 200) show(view, answer.headers.get('etag'));
+    if (status === 200) show(answer.json, answer.headers.get('etag'));
     else showExpiry(answer.headers.get('x-handoff-expires-at') ?? shown.expiry);
     return least;
   }
   if (code === 'HANDOFF_NOT_FOUND') return missed(least);
-  const refusal = REFUSALS[code] ?? (status === 403 ? NOT_ALLOWED : ['Baton refuses to answer', `It says ${code || status}.`, `Tell an administrator this number: ${answer.errorId || 'none'}.`]);
+  const refusal = REFUSALS[code] ?? ['You may not see this handoff', `Baton answers ${code || status}.`, `Tell an administrator this number: ${answer.errorId}.`];
   tell(refusal);
   return refusal[3] ? undefined : jittered(SLOWLY_MS);
 }
@@ -80,9 +83,9 @@ function missed(least) {
 
 function refused({ code, leave }) {
   if (leave.by === 'link') {
-    dropLink();
+    keepLink('');
     tell(code === 'TOKEN_EXPIRED' ? LINK_OLD : LINK_BAD);
-    return undefined;
+    return door.token ? 0 : undefined;
   }
   door.refused = true;
   following.refusals += 1;
@@ -114,33 +117,27 @@ function tick() {
   const { told, trouble } = following;
   if (shown) return drawLive(shown.parts.live, now, trouble);
   if (trouble) {
-    const isLong = trouble.errorId && now - trouble.since > FLEX_MS;
+    const isLong = trouble.errorId && now - trouble.since > LONG_MS;
     const more = isLong ? `If this stays, tell an administrator this number: ${trouble.errorId}.` : '';
-    return notice('Baton cannot be asked just now', `${trouble.text} Trying again${within(trouble.againAt - now)}.`, more, true);
+    return notice('Baton cannot be asked just now', `${trouble.text} ${again(trouble, now)}`, more, true);
   }
   if (told) return notice(told[0], told[1], told[2], !told[3], 'warn');
   if (door.wantedAt) {
-    const isLong = now - door.wantedAt > FLEX_MS;
+    const isLong = now - door.wantedAt > LONG_MS;
     return notice('Waiting for Flex', 'Flex has to say who you are.', isLong ? CHECK_FLEX : '', false, isLong ? 'warn' : '');
   }
   return notice('Waiting for the handoff', `It is not here yet. Looking for ${span(now - following.since)}.`);
 }
 
-const within = (ms) => (ms < 1000 ? ' now' : ` in ${span(ms)}`);
+const again = ({ againAt }, now) => `Trying again ${againAt - now < 1000 ? 'now' : `in ${span(againAt - now)}`}.`;
 
 function drawLive(element, now, trouble) {
-  const isNew = shown.updatedAt !== undefined && now - shown.updatedAt < UPDATED_FOR_MS;
+  const age = now - (shown.updatedAt ?? now);
+  const updated = age < UPDATED_FOR_MS ? 'just now' : `${span(age)} ago`;
+  let text = shown.updatedAt ? `● Updated ${updated}` : '● Up to date';
+  if (trouble) text = `! ${trouble.text} What you see is ${span(now - following.freshAt)} old. ${again(trouble, now)}`;
   element.dataset.tone = trouble ? 'warn' : 'good';
-  if (trouble) {
-    const age = now - following.freshAt;
-    write(element, `! ${trouble.text} What you see is ${span(age)} old. Trying again${within(trouble.againAt - now)}.`);
-  } else if (isNew) {
-    write(element, '● Updated just now');
-  } else if (shown.updatedAt !== undefined) {
-    write(element, `● Updated ${span(now - shown.updatedAt)} ago`);
-  } else {
-    write(element, '● Up to date');
-  }
+  write(element, text);
 }
 
 // --- The loop
@@ -155,15 +152,9 @@ async function look() {
     query.min_revision = shown.view.revision + 1;
     headers['if-none-match'] = shown.etag;
   }
-  let answer;
-  let view;
-  try {
-    answer = await ask('v1/handoff_state/view', query, { headers, signal });
-    if (answer.status === 200) view = JSON.parse(answer.text);
-  } catch {
-    return signal.aborted ? 0 : failed(navigator.onLine ? 'Baton does not answer.' : 'There is no network.');
-  }
-  return settle(answer, view, startedAt);
+  const answer = await ask('v1/handoff_state/view', query, { headers, signal }).catch(() => undefined);
+  if (signal.aborted) return 0;
+  return answer ? settle(answer, startedAt) : failed(navigator.onLine ? 'Baton does not answer.' : 'There is no network.');
 }
 
 // For how long to wait before the next look; undefined is until something happens.

@@ -19,6 +19,7 @@ function build() {
   for (const element of root.querySelectorAll('[data-part]')) parts[element.dataset.part] = element;
   shown = { root, parts, data: new Data(parts), texts: new Map(), shownAt: performance.now() };
   parts.read.addEventListener('click', () => acknowledge());
+  parts.copy.prepend(icon(TO_COPY));
   parts.call.append(theirs(''), copyButton('call id', () => shown.view.id));
   parts.phone.append(theirs(''), copyButton('phone number', () => shown.view.caller.phone));
   document.querySelector('main').append(root);
@@ -30,8 +31,7 @@ function show(view, etag) {
   const isUpdate = shown !== undefined;
   if (!isUpdate) build();
   at('notice').hidden = true;
-  const now = Date.parse(view.now);
-  Object.assign(shown, { view, etag, offset: Number.isNaN(now) ? 0 : now - Date.now() });
+  Object.assign(shown, { view, etag, offset: Date.parse(view.now) - Date.now() });
   const changes = drawHead(shown.parts, view) + shown.data.draw(view);
   shown.parts.written.replaceChildren(time(new Date(view.written_at)));
   write(shown.parts.call.firstChild, view.id);
@@ -43,6 +43,7 @@ function show(view, etag) {
     say('The handoff is here');
   }
   checkCaller();
+  tick();
 }
 
 // By this machine's clock, which may be wrong.
@@ -64,7 +65,7 @@ function clear() {
 // Fills the elements that tell who and why. How many of them are another than they were.
 function drawHead(parts, { caller, why, tried, status, client_env: environment }) {
   let changes = 0;
-  const fill = (element, content, draw, isThere = content !== '') => {
+  const fill = (element, content, draw = asText, isThere = content.length > 0) => {
     const old = shown.texts.get(element);
     const key = JSON.stringify(content);
     element.hidden = !isThere;
@@ -76,24 +77,27 @@ function drawHead(parts, { caller, why, tried, status, client_env: environment }
     element.dataset.mark = 'changed';
     changes += 1;
   };
-  const asText = (element, text) => element.replaceChildren(theirs(text));
-  fill(parts.name, caller.name || caller.phone || 'Caller unknown', asText);
-  fill(parts.verified, VERIFIED[caller.verified] ?? VERIFIED.unknown, drawSigned);
-  fill(parts.phone, caller.phone, (element, text) => write(element.firstChild, text), caller.name !== '' && caller.phone !== '');
-  fill(parts.reason, why.reason, asText);
-  fill(parts.summary, why.summary, asText);
+  const { name, phone, verified } = caller;
+  fill(parts.name, name || phone || 'Caller unknown');
+  fill(parts.verified, VERIFIED[verified] ?? VERIFIED.unknown, drawSigned);
+  fill(parts.phone, phone, (element, text) => write(element.firstChild, text), name && phone);
+  fill(parts.reason, why.reason);
+  fill(parts.summary, why.summary);
   const facts = factsOf(why, environment);
-  fill(parts.facts, facts, drawFacts, facts.length > 0);
-  parts.why.hidden = why.reason === '' && why.summary === '' && facts.length === 0;
-  fill(parts.tried, tried, drawTried, tried.length > 0);
-  fill(parts.banner, BANNERS[status] ?? '', drawSigned);
+  fill(parts.facts, facts, drawFacts);
+  parts.why.hidden = !why.reason && !why.summary && facts.length === 0;
+  fill(parts.tried, tried, drawTried);
+  fill(parts.banner, BANNERS[status] ?? [], drawSigned);
   return changes;
 }
 
+const asText = (element, text) => element.replaceChildren(theirs(text));
+
 // A word with a sign and a colour, for none of them is enough for everybody.
 function drawSigned(element, [tone, sign, text]) {
+  if (!tone) return;
   element.dataset.tone = tone;
-  element.replaceChildren(el('span', { 'aria-hidden': 'true' }, `${sign ?? ''} `), text ?? '');
+  element.replaceChildren(el('span', { 'aria-hidden': 'true' }, `${sign} `), text);
 }
 
 function factsOf({ destination, priority, language }, environment) {

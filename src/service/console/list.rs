@@ -10,6 +10,7 @@ use crate::domain::account::AccountId;
 use crate::domain::clock::Timestamp;
 use crate::domain::connector::ConnectorId;
 use crate::domain::connector::environment::ClientEnv;
+use crate::domain::handoff_id::HandoffId;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Projects;
 use crate::domain::principal::Reach;
@@ -26,16 +27,20 @@ use crate::service::require;
 use crate::service::timelines::story::State;
 use crate::service::timelines::story::Story;
 use crate::service::timelines::story::in_order;
+use crate::store::kv::Member;
+use crate::store::kv::Order;
+use crate::store::kv::newest_first;
 use crate::store::l1::Found;
 use crate::store::names;
 
 /// Most calls on a page.
 pub const MOST: usize = 1000;
 
-// Names asked of a set in one go, and looked at for one page; of what was asked for in vain, the latest.
+// Names asked of a set in one go, and looked at for one page; of what was asked for in vain, the latest: it
+// is in memory alone.
 const BATCH: usize = 256;
 const LOOKED_AT: usize = 4096;
-const IN_VAIN: usize = 100;
+const IN_VAIN: usize = 300;
 // What one page may take: it goes on from there.
 const PATIENCE: std::time::Duration = std::time::Duration::from_millis(1500);
 const CONNECTORS: usize = 500;
@@ -114,48 +119,48 @@ impl Console {
         let account = require(who, Scope::OpsRead, account)?;
         let sets = [names::handoffs_of(&account), names::calls_of(&account)];
         let set = sets.concat();
-        let is_first = after.is_none();
         let after = after.map(|cursor| cursor.open(self.handoffs.seal(), &set)).transpose()?;
-        let mut page = Vec::new();
-        let mut seen = HashSet::new();
-        if is_first && filter.to.is_none() {
-            page = self.in_vain(who, &account, filter, &mut seen).await?;
-        }
+        let in_vain = self.in_vain(who, &account);
         let until = Instant::now() + PATIENCE;
         let mut walk = Walk { after: after.or_else(|| beginning(filter.to)), looked_at: 0 };
-        let mut is_all = false;
-        'pages: loop {
-            let names = self.newest(&sets, walk.after.clone(), BATCH).await?;
-            is_all |= names.len() < BATCH;
+        let (mut rows, mut seen, mut is_all) = (Vec::new(), HashSet::new(), false);
+        'pages: while !is_all {
+            let mut names = self.newest(&sets, walk.after.clone(), BATCH).await?;
+            let after = walk.after.as_ref();
+            names.extend(
+                in_vain.iter().filter(|name| after.is_none_or(|after| *name > after)).cloned(),
+            );
+            names.sort_unstable();
+            names.truncate(BATCH);
+            is_all = names.len() < BATCH;
             for name in names {
-                if page.len() >= most || walk.looked_at >= LOOKED_AT || Instant::now() > until {
+                if rows.len() >= most || walk.looked_at >= LOOKED_AT || Instant::now() > until {
                     is_all = false;
                     break 'pages;
                 }
-                let listed = names::read_listed(&name);
+                let listed = read(&name);
                 walk.looked_at += 1;
                 walk.after = Some(name);
-                let Some((revision, project, id)) = listed else { continue };
-                if filter.from.is_some_and(|from| Timestamp::from_micros(revision) < from) {
+                let Some((at, listed)) = listed else { continue };
+                if filter.from.is_some_and(|from| Timestamp::from_micros(at) < from) {
                     is_all = true;
                     break 'pages;
                 }
-                if !who.projects.include(&project) || !seen.insert(id.clone()) {
-                    continue;
+                let is_own = listed.project.as_ref().is_none_or(|own| who.projects.include(own));
+                if is_own && !seen.contains(&listed.id) {
+                    let row = self.row(who, &account, &listed, Some(at)).await?;
+                    // What is known of a call is listed by that, and not by who asked in vain.
+                    let row = row.filter(|row| listed.project.is_some() || row.is_of_nothing());
+                    if row.is_some() {
+                        seen.insert(listed.id);
+                    }
+                    rows.extend(row.filter(|row| filter.takes(row)));
                 }
-                let listed = Listed { project: Some(project), id };
-                let row = self.row(who, &account, &listed, Some(revision)).await?;
-                page.extend(row.filter(|row| filter.takes(row)).map(|row| (revision, row)));
-            }
-            if is_all {
-                break;
             }
         }
-        // What was asked for in vain stands among the others.
-        page.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
         let last = walk.after.filter(|_| !is_all);
         let next = last.map(|last| Cursor::seal(self.handoffs.seal(), &set, &last)).transpose()?;
-        Ok(Page { rows: page.into_iter().map(|(_, row)| row).collect(), next })
+        Ok(Page { rows, next })
     }
 
     /// The account's connectors that the caller's projects reach.
@@ -237,39 +242,30 @@ impl Console {
         Ok(Some(Row::of(&story, handoff.as_deref(), near.as_ref(), now)))
     }
 
-    /// What was asked for lately and is not there. Whose it would be nobody knows, so it is for whoever
-    /// reaches all projects; and what was refused before it was known whose it was, for whoever reaches all
-    /// accounts.
-    async fn in_vain(
-        &self,
-        who: &Principal,
-        account: &AccountId,
-        filter: &Filter,
-        seen: &mut HashSet<crate::domain::handoff_id::HandoffId>,
-    ) -> Result<Vec<(u64, Row)>, ServiceError> {
-        let mut rows = Vec::new();
+    /// What was asked for lately in vain, as sets would list it, without a project. Whose it would be nobody
+    /// knows, so it is for whoever reaches all projects; and what was refused before it was known whose it
+    /// was, for whoever reaches all accounts.
+    fn in_vain(&self, who: &Principal, account: &AccountId) -> Vec<Vec<u8>> {
         if who.projects != Projects::All {
-            return Ok(rows);
+            return Vec::new();
         }
         let all = self.timelines.in_vain_of(account, who.reach == Reach::AnyAccount, IN_VAIN);
-        for (at, id) in all {
-            if !filter.is_of_time(at) || self.handoffs.glance(account, &id).await?.live().is_some()
-            {
-                continue;
-            }
-            let listed = Listed { project: None, id };
-            let row = self.row(who, account, &listed, None).await?;
-            if let Some(row) = row.filter(|row| filter.takes(row)) {
-                // Calls that were heard of are listed as such.
-                if row.project_id_is_known() {
-                    continue;
-                }
-                seen.insert(listed.id);
-                rows.push((at.micros(), row));
-            }
-        }
-        Ok(rows)
+        let listed = |(at, id): (Timestamp, HandoffId)| {
+            let name = [b"\0", id.as_str().as_bytes()].concat();
+            Member { set: Vec::new(), name, order: Order::NewestFirst }.place(at.micros()).name
+        };
+        all.into_iter().map(listed).collect()
     }
+}
+
+/// When something that is listed was heard of, and what it is.
+fn read(name: &[u8]) -> Option<(u64, Listed)> {
+    if let Some((revision, project, id)) = names::read_listed(name) {
+        return Some((revision, Listed { project: Some(project), id }));
+    }
+    let (at, id) = newest_first(name)?;
+    let id = std::str::from_utf8(id.strip_prefix(b"\0")?).ok()?.parse().ok()?;
+    Some((at, Listed { project: None, id }))
 }
 
 /// How far a page has come.

@@ -93,9 +93,9 @@ impl Row {
 }
 
 impl Row {
-    /// Whether it is known where it happened.
-    pub(super) fn project_id_is_known(&self) -> bool {
-        self.project_id.is_some()
+    /// Whether nothing is known but that it was asked for.
+    pub(super) fn is_of_nothing(&self) -> bool {
+        self.project_id.is_none()
     }
 }
 

@@ -1,5 +1,7 @@
 //! `baton recipe …`: things to copy out, with the user's own URL, ids and SIDs filled in.
 
+mod flex;
+
 use std::fs;
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
@@ -31,9 +33,15 @@ macro_rules! file {
         file!($text as $text)
     };
     ($text:literal as $name:literal) => {
-        File { name: $name, text: include_str!(concat!("../recipes/", $text)), is_program: false }
+        File {
+            name: $name,
+            text: include_str!(concat!("../../recipes/", $text)),
+            is_program: false,
+        }
     };
 }
+
+use file;
 
 const FUNCTION: File = file!("function.js" as "handoff.protected.js");
 const STUDIO_FLOW: File = file!("studio-flow.json");
@@ -62,6 +70,10 @@ enum Recipe {
     Twiml(OfConnector),
     /// Write a `TwiML` Bin for when Baton is not reached: a person takes the call without it
     FallbackBin(FallbackBin),
+    /// Write a Flex UI plugin: a tab with the handoff on each call's task
+    FlexPlugin(At),
+    /// Write a script that shows the panel in Flex's CRM container, for Flex without a plugin of Baton's
+    FlexPanel(At),
     /// Write agents to begin with: a `PolyAI` function, a media stream's, a `ConversationRelay`'s, and
     /// plain curl
     Agent(OfConnector),
@@ -146,6 +158,8 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
             ));
             Ok(())
         }
+        Recipe::FlexPlugin(at) => flex::plugin(&at),
+        Recipe::FlexPanel(at) => flex::panel(&at),
         Recipe::Agent(of) => {
             of.at.place.is_free(&AGENTS)?;
             let written = AGENTS.iter().map(|file| of.write(file, &[]));
@@ -224,7 +238,8 @@ impl Place {
             ));
         }
         let path = self.dir.join(file.name);
-        let written = fs::create_dir_all(&self.dir).and_then(|()| self.put(&path, file, &text));
+        let folder = path.parent().unwrap_or(&self.dir);
+        let written = fs::create_dir_all(folder).and_then(|()| self.put(&path, file, &text));
         written.map_err(|why| {
             let is_there = why.kind() == ErrorKind::AlreadyExists;
             let hint = if is_there { "; give --force to overwrite it" } else { "" };
