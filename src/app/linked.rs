@@ -184,7 +184,6 @@ impl Linked {
             open: Arc::clone(&self.open),
             tasks: Arc::new(Records::new(self.store.clone(), TASKS_L1_BYTES, look_ups)),
             api: TaskApi::new(&settings.flex.taskrouter_url),
-            links: Arc::clone(&self.views),
             public_url: self.twilio.public_url().to_owned(),
             clock: self.store.clock.clone(),
         })

@@ -153,8 +153,9 @@ impl App {
         let (requests, misses) = (settings.rate_requests, settings.rate_misses);
         let rates = Arc::new(Rates::new(requests, misses, clock.clone()));
         let admin = KeyHash::of(start_keys.admin_key.expose_secret());
-        let doors =
-            linked.doors(&settings, KeyDoor::new(Arc::clone(&keys), admin, clock.clone()))?;
+        let marks = seal.derive(b"baton admin key marks")?;
+        let doors = linked
+            .doors(&settings, KeyDoor::new(Arc::clone(&keys), (admin, &marks), clock.clone()))?;
         let access = AccessLog::new(log, &seal.derive(b"baton access log ids")?);
         let edge = parts::edge(&settings, &linked, (doors, access), (&metrics, &rates));
         let (changed, changes) = channel(CHANGES);

@@ -39,10 +39,14 @@ pub enum KeyRefused {
 }
 
 impl KeyDoor {
-    /// A door that knows `keys` and the admin key by its hash.
-    pub fn new(keys: Arc<Records<StoredKey>>, admin: KeyHash, clock: Clock) -> Self {
+    /// A door that knows `keys` and the admin key by its hash, which `secret` marks.
+    pub fn new(
+        keys: Arc<Records<StoredKey>>,
+        (admin, secret): (KeyHash, &[u8]),
+        clock: Clock,
+    ) -> Self {
         let admin_principal = Arc::new(Principal::admin());
-        let admin_mark = format!("{}:{}", admin_principal.name, admin.mark());
+        let admin_mark = format!("{}:{}", admin_principal.name, admin.mark(secret));
         Self { keys, admin, admin_principal, admin_mark, clock }
     }
 
@@ -150,7 +154,7 @@ mod tests {
         let stored = StoredKey::new(record);
         let at = names::api_key(key.id().as_str());
         keys.put(at, stored, Expect::Absent, Change::Content).await.unwrap();
-        (KeyDoor::new(keys, KeyHash::of(ADMIN), clock.clone()), key, clock)
+        (KeyDoor::new(keys, (KeyHash::of(ADMIN), b"secret"), clock.clone()), key, clock)
     }
 
     #[tokio::test]

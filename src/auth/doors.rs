@@ -131,7 +131,10 @@ impl Doors {
                 let now = self.clock.now();
                 Ok(found.is_some_and(|found| found.record.live_token(token, now).is_some()))
             }
-            Maker::Connector(connector) => Ok(self.connector(connector).await?.is_some()),
+            Maker::Connector(connector) => {
+                let found = self.connector(connector).await?;
+                Ok(found.is_some_and(|found| found.record.settings.flex.view_link))
+            }
         }
     }
 

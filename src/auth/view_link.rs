@@ -99,11 +99,16 @@ impl ViewLinks {
     /// Who presents a link's token; whether it still is good, and its maker, is for the caller to see.
     pub(super) fn read(&self, text: &str) -> Option<Principal> {
         let claims = self.jwts.read::<Says>(PURPOSE, text)?;
-        let Says { sub, jti, acc, prj, env, by } = claims.says;
+        let Says { sub, acc, prj, env, by, .. } = claims.says;
+        // All links of one maker are one reader: whoever makes many must not push out others.
+        let name = match &by {
+            Maker::Key(mark) => mark.split(':').next().unwrap_or_default().to_owned(),
+            Maker::Token(connector, _) | Maker::Connector(connector) => connector.to_string(),
+        };
         let link = ViewLink { id: sub, environment: env, by };
         Some(Principal {
             credential: Credential::ViewLink(Arc::new(link)),
-            name: format!("view:{jti}"),
+            name: format!("view:{name}"),
             reach: Reach::Account(acc),
             projects: Projects::Only(vec![prj]),
             scopes: vec![Scope::HandoffRead],

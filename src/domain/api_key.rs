@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use aws_lc_rs::digest;
+use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::ExposeSecret;
@@ -145,10 +146,10 @@ impl KeyHash {
         Self(bytes)
     }
 
-    /// What tells it from other keys' hashes, where nobody may learn it.
-    pub fn mark(&self) -> String {
-        let hash = digest::digest(&digest::SHA256, &self.0);
-        URL_SAFE_NO_PAD.encode(hash.as_ref().get(..9).unwrap_or_default())
+    /// What tells it from other keys' hashes, where nobody may learn it, nor try keys against it.
+    pub fn mark(&self, secret: &[u8]) -> String {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        URL_SAFE_NO_PAD.encode(hmac::sign(&key, &self.0).as_ref().get(..9).unwrap_or_default())
     }
 
     /// Whether both are the hash of the same key.

@@ -173,7 +173,8 @@ pub struct Principal {
     /// By what it was proved.
     pub credential: Credential,
     /// What stands in logs for this credential: a key's id, `admin`, a Connector ID, that and a call's
-    /// SID, a Twilio account's SID, or that and a worker's. Never a secret, and nobody's name.
+    /// SID, a Twilio account's SID, or that and a worker's, `view:` and who made a view link. Never a secret,
+    /// and nobody's name.
     pub name: String,
     /// The accounts it acts for.
     pub reach: Reach,

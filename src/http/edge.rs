@@ -153,7 +153,7 @@ async fn serve(
         cause: refused.as_ref().and_then(ApiError::cause),
         took: started.elapsed(),
     };
-    edge.record(&state, &happened);
+    edge.record(&state, &happened, route.map(|route| route.door));
     outcome.map_err(|(code, answer)| InternalError::from_response(code, answer).into())
 }
 
@@ -191,7 +191,7 @@ impl Edge {
         }
     }
 
-    fn record(&self, state: &RequestState, happened: &Happened<'_>) {
+    fn record(&self, state: &RequestState, happened: &Happened<'_>, door: Option<Door>) {
         let Happened { method, route, status, code, took, .. } = *happened;
         self.metrics.answered.get_or_create(&Answered { route, method, status }).inc();
         if let Some(since) = state.waiting_since.get() {
@@ -199,11 +199,17 @@ impl Edge {
             self.metrics.waited.observe(since.elapsed().as_secs_f64());
         } else {
             self.metrics.latency.get_or_create(&Route { route }).observe(took.as_secs_f64());
-            self.metrics.hour.answered(took.as_secs_f64());
+            // Nobody's call hangs on the others.
+            if !matches!(door, Some(Door::Open | Door::Operator | Door::Console)) {
+                self.metrics.hour.answered(took.as_secs_f64());
+            }
         }
         if let Some(code) = code {
             self.metrics.refused.get_or_create(&CodeLabel { code }).inc();
-            head::tell_refusal(&self.timelines, state, status, code);
+            // An operator who may not look is none of those whom the call's story is about.
+            if door != Some(Door::Console) {
+                head::tell_refusal(&self.timelines, state, status, code);
+            }
         }
         self.access.record(state, happened);
     }

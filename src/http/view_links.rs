@@ -68,7 +68,7 @@ impl From<ViewLinkError> for ApiError {
     fn from(error: ViewLinkError) -> Self {
         match error {
             ViewLinkError::NotByThis => Self::new(
-                Code::ViewOnly,
+                Code::CallNotAllowed,
                 "View links are made with a key that holds handoff:read, or with a Connector Token",
             ),
             why @ ViewLinkError::NotMade(_) => {

@@ -19,7 +19,7 @@ export function showPanel(flex, manager) {
   };
 
   window.addEventListener('message', ({ origin, source, data }) => {
-    if (origin !== BATON_ORIGIN || data?.type !== 'baton:ask') return;
+    if (origin !== BATON_ORIGIN || data?.type !== 'baton:ask' || !data.id) return;
     const { flex: state } = manager.store.getState();
     // Only for a task of this agent, or whoever gets a frame of Baton's in here could ask for any.
     const task = [...state.worker.tasks.values()].find((one) => handoffId(one) === data.id);

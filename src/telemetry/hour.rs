@@ -122,7 +122,8 @@ impl Hour {
     pub fn tick(&self, now: Timestamp) {
         let minute = now.micros() / MINUTE;
         let mut minutes = self.minutes.lock().unwrap_or_else(PoisonError::into_inner);
-        if minute == minutes.current {
+        // Another may have read the clock a moment later, and ended the minute before.
+        if minute == minutes.current || minute + 1 == minutes.current {
             return;
         }
         let taken = self.counts.taken();

@@ -304,3 +304,48 @@ async fn what_cannot_be_asked_for_is_refused_by_its_name() {
     }
     browser.get_with(CALLS, &[OWN]).await.ok(200);
 }
+
+#[tokio::test]
+async fn a_call_that_was_heard_of_after_its_handoff_is_listed_once_on_pages_of_one() {
+    let line = Line::open().await;
+    let operator = Operator::of(&line.centre.server, "acme").await;
+    let mut wanted = Vec::new();
+    for n in 0..4 {
+        let call = format!("CA{n:032x}");
+        let of_call = format!("&CallSid={call}");
+        line.asks("voice", "", &of_call).await.ok_text(200);
+        line.centre.server.clock.advance(SECOND);
+        line.centre.agent().write(&call, "{}").await.ok(201);
+        line.centre.server.clock.advance(SECOND);
+        line.asks("status", "", &format!("{of_call}&CallStatus=completed")).await.ok_text(204);
+        line.centre.server.clock.advance(SECOND);
+        wanted.insert(0, call);
+    }
+    let (mut ids, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = operator.asks(CALLS, &format!("limit=1{after}")).await;
+        ids.extend(page["calls"].as_array().unwrap().iter().map(|row| row["id"].to_string()));
+        let Some(next) = page["next"].as_str() else { break };
+        after = format!("&after={next}");
+    }
+    // What the centre was opened with.
+    ids.retain(|id| !id.contains(SID));
+    assert_eq!(ids, wanted.iter().map(|id| format!("\"{id}\"")).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_call_whose_handoff_has_another_id_is_one_row_with_all_that_happened() {
+    let line = Line::open().await;
+    let operator = Operator::of(&line.centre.server, "acme").await;
+    line.visit("").await;
+    line.centre.server.clock.advance(SECOND);
+    let agent = line.centre.agent();
+    agent.write("conv-1", "{}").await.ok(201);
+    let aliases = json!({ "aliases": [CALL] });
+    agent.post("/v1/handoff_state/aliases?id=conv-1", &aliases).await.ok(200);
+    // And what the centre was opened with.
+    assert_eq!(operator.ids("").await, ["conv-1", SID]);
+    let row = operator.row("conv-1").await;
+    assert_eq!(steps(&row), [("voice", 1, ""), ("written", 1, "connector_token")]);
+    assert_eq!(operator.ids(&format!("q={CALL}")).await, ["conv-1"]);
+}

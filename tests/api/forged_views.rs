@@ -272,15 +272,50 @@ async fn no_task_carries_a_link_that_its_connector_did_not_ask_for() {
 }
 
 #[tokio::test]
-async fn a_task_that_is_brought_up_to_date_has_its_link_still() {
-    let desk = Desk::open().await;
-    set(&desk, &json!({ "flex": { "view_link": true } })).await;
-    let attributes = json!({ "call_sid": CALL, "baton": { "connector_id": desk.id } }).to_string();
-    desk.flex.task(ACCOUNT, WORKSPACE, TASK, &attributes);
-    noted(&desk, Way::Form, &Told::of("task.created", TASK, attributes)).await;
-    desk.agent().write(CALL, r#"{"reason":"late"}"#).await.ok(201);
-    let shown = || desk.flex.shown(TASK).attributes;
-    until(async || shown().contains(r#""handoff_status":"ready""#)).await;
-    let viewer = viewer(&desk.server, &serde_json::from_str(&shown()).unwrap(), CALL);
-    assert_eq!(view(&viewer, CALL).await.ok(200)["why"]["reason"], "late");
+async fn a_task_that_is_brought_up_to_date_keeps_the_link_that_it_has_and_gets_none() {
+    const LINK: &str = "https://voice.example.com/panel?id=CA1#view=eyJ.e.s";
+    for (wanted, link, left) in [(true, LINK, LINK), (true, "", ""), (false, LINK, "")] {
+        let desk = Desk::open().await;
+        set(&desk, &json!({ "flex": { "view_link": wanted } })).await;
+        let mut attributes = json!({ "call_sid": CALL, "baton": { "connector_id": desk.id } });
+        if !link.is_empty() {
+            attributes["baton"]["view_link"] = json!(link);
+        }
+        let attributes = attributes.to_string();
+        desk.flex.task(ACCOUNT, WORKSPACE, TASK, &attributes);
+        noted(&desk, Way::Form, &Told::of("task.created", TASK, attributes)).await;
+        desk.agent().write(CALL, r#"{"reason":"late"}"#).await.ok(201);
+        let shown = || desk.flex.shown(TASK).attributes;
+        until(async || shown().contains(r#""handoff_status":"ready""#)).await;
+        let shown: Value = serde_json::from_str(&shown()).unwrap();
+        assert_eq!(shown["baton"]["view_link"].as_str().unwrap_or_default(), left, "{wanted}");
+    }
+}
+
+#[tokio::test]
+async fn a_tasks_link_ends_with_its_connectors_wish() {
+    let line = Line::with(json!({ "flex": { "view_link": true } })).await;
+    let server = &line.centre.server;
+    let visit = line.visit("").await;
+    line.agent_writes(&visit, "{}").await.ok(201);
+    let viewer = viewer(server, &task(&line.asks_at(&visit.action, "").await), CALL);
+    view(&viewer, CALL).await.ok(200);
+    let path = format!("{PATH}/{}", line.centre.id);
+    let off = json!({ "flex": { "view_link": null } }).to_string();
+    server.admin().patch(&path, off).await.ok(200);
+    view(&viewer, CALL).await.refused(401, "INVALID_TOKEN");
+}
+
+#[tokio::test]
+async fn a_tasks_link_opens_the_handoff_that_the_call_is_an_alias_of() {
+    let line = Line::with(json!({ "flex": { "view_link": true } })).await;
+    let server = &line.centre.server;
+    let visit = line.visit("").await;
+    let agent = line.centre.agent();
+    server.clock.advance(Duration::from_secs(1));
+    agent.write("conv-1", r#"{"reason":"billing"}"#).await.ok(201);
+    let aliases = json!({ "aliases": [CALL] });
+    agent.post("/v1/handoff_state/aliases?id=conv-1", &aliases).await.ok(200);
+    let viewer = viewer(server, &task(&line.asks_at(&visit.action, "").await), "conv-1");
+    assert_eq!(view(&viewer, "conv-1").await.ok(200)["why"]["reason"], "billing");
 }

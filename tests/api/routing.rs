@@ -67,9 +67,11 @@ impl Line {
     /// The same at a URL that an answer gave.
     pub async fn asks_at(&self, url: &str, more: &str) -> Answer {
         let target = url.strip_prefix(PUBLIC).unwrap_or(url);
-        let mut form = format!(
-            "AccountSid={ACCOUNT}&CallSid={CALL}&From=%2B15551234567&To=%2B15557654321&Direction=inbound"
-        );
+        let mut form =
+            format!("AccountSid={ACCOUNT}&From=%2B15551234567&To=%2B15557654321&Direction=inbound");
+        if !more.contains("CallSid=") {
+            form.push_str(&format!("&CallSid={CALL}"));
+        }
         if !more.contains("CallStatus=") {
             form.push_str("&CallStatus=in-progress");
         }

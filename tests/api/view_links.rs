@@ -217,7 +217,7 @@ async fn keys_that_read_and_connector_tokens_make_links_and_nothing_else_does() 
     let writer = server.key(of_acme(json!(["handoff:write", "ops:read"]))).await;
     writer.post(LINKS, &wanted).await.refused(403, "MISSING_SCOPE");
     let call = bearer(server, &call_token(server, &desk.id, SID, HOUR));
-    call.post(LINKS, &wanted).await.refused(403, "VIEW_ONLY");
+    call.post(LINKS, &wanted).await.refused(403, "CALL_NOT_ALLOWED");
     let ada = bearer(server, &desk.worker("ada"));
     let asked = ada.send(Method::POST, LINKS, &[(OF, ACCOUNT)], body()).await;
     asked.refused(401, "INVALID_TOKEN");

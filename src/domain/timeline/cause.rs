@@ -3,113 +3,25 @@
 
 use std::time::Duration;
 
-use crate::domain::clock::Timestamp;
-use crate::domain::timeline::By;
 use crate::domain::timeline::Door;
-use crate::domain::timeline::Event;
 use crate::domain::timeline::What;
-use crate::domain::timeline::lead::Acceptance;
+use crate::domain::timeline::known::Known;
+use crate::domain::timeline::known::Miss;
+use crate::domain::timeline::known::SIGNATURES;
 use crate::domain::timeline::lead::Outcome;
-use crate::domain::timeline::lead::SOON;
-
-/// A handoff that was asked for in vain and written so soon after was asked for too early.
-pub const NEAR: Duration = Duration::from_secs(60);
-
-const SIGNATURES: [&str; 2] = ["INVALID_SIGNATURE", "SIGNATURE_REFUSED"];
-
-/// What a cause is told from.
-#[derive(Clone, Copy, Debug)]
-pub struct Known<'k> {
-    /// What happened, in order.
-    pub events: &'k [Event],
-    /// Who took the call, and whether they saw it.
-    pub acceptances: &'k [Acceptance],
-    /// An id that was written and is nearly the one that was asked for.
-    pub near: Option<&'k str>,
-    /// What time it is.
-    pub now: Timestamp,
-}
-
-/// Somebody asked in vain.
-#[derive(Clone, Copy, Debug)]
-struct Miss<'k> {
-    by: &'k By,
-    reason: &'k str,
-    first: Timestamp,
-    last: Timestamp,
-    waited_ms: Option<u64>,
-}
-
-impl<'k> Known<'k> {
-    fn misses(&self) -> impl Iterator<Item = Miss<'k>> {
-        self.events.iter().filter_map(|event| {
-            let What::Missed { by, reason, times, waited_ms } = &event.what else { return None };
-            let (first, last) = (event.at, times.last_at);
-            Some(Miss { by, reason, first, last, waited_ms: *waited_ms })
-        })
-    }
-
-    fn written(&self) -> impl Iterator<Item = Timestamp> {
-        let written = |event: &Event| matches!(event.what, What::Written { .. });
-        self.events.iter().filter(move |event| written(event)).map(|event| event.at)
-    }
-
-    /// Who asked in vain, and how long before it was written.
-    fn too_early(&self) -> Option<(Miss<'k>, Duration)> {
-        let first = self.written().min()?;
-        let early = self.misses().filter(|miss| miss.first <= first);
-        let early = early.map(|miss| (miss, first.until(miss.last.min(first))));
-        early.filter(|(_, gap)| *gap <= NEAR).min_by_key(|(_, gap)| *gap)
-    }
-
-    /// Whether it was asked for in vain, and nearly not.
-    pub fn is_near_miss(&self) -> bool {
-        self.too_early().is_some() || (self.near.is_some() && self.misses().next().is_some())
-    }
-
-    /// Whether a signature of Twilio's was refused.
-    pub fn is_signature_refused(&self) -> bool {
-        self.refused().any(|code| SIGNATURES.contains(&code))
-    }
-
-    /// Whether somebody took the call and did not see it in time.
-    pub fn is_blind(&self) -> bool {
-        self.acceptances.iter().any(|one| match one.outcome {
-            Outcome::Late | Outcome::Never => true,
-            // Not seen so far, and too late already.
-            Outcome::Open => one.accepted_at.is_some_and(|at| at.plus(SOON) < self.now),
-            Outcome::Before | Outcome::Soon | Outcome::Unknown => false,
-        })
-    }
-
-    fn refused(&self) -> impl Iterator<Item = &'k str> {
-        self.events.iter().filter_map(|event| {
-            let What::Refused { reason, .. } = &event.what else { return None };
-            Some(reason.as_str())
-        })
-    }
-
-    fn happened(&self, is_it: impl Fn(&What) -> bool) -> bool {
-        self.events.iter().any(|event| is_it(&event.what))
-    }
-}
 
 /// The likeliest cause of what went wrong; `None` where nothing did, as far as is known.
 pub fn cause(known: &Known<'_>) -> Option<String> {
     by_refusal(known)
-        .or_else(|| known.too_early().map(|(miss, gap)| told_too_early(&miss, gap)))
+        .or_else(|| known.too_early().map(|(miss, gap)| told_too_early(known, &miss, gap)))
         .or_else(|| by_miss(known))
         .or_else(|| by_agent(known))
         .or_else(|| by_acceptance(known))
-        .or_else(|| by_room(known))
 }
 
 fn by_refusal(known: &Known<'_>) -> Option<String> {
-    if known.happened(|what| matches!(what, What::Read { .. })) {
-        // Whoever was refused, or somebody else, got it after all.
-        return None;
-    }
-    let code = known.refused().last()?;
+    let still = known.refused().filter(|(code, refused)| !known.is_over(code, *refused));
+    let (code, _) = still.max_by_key(|(_, refused)| *refused)?;
     Some(match code {
         code if SIGNATURES.contains(&code) => "A request for it with Twilio's signature was refused: the Auth Token or BATON_PUBLIC_URL is not the one that Twilio signs with; `baton sign explain` says which.".to_owned(),
         "MISSING_CREDENTIALS" => "It was asked for without a credential: set the key in the Function's environment, or sign the widget's request.".to_owned(),
@@ -120,8 +32,13 @@ fn by_refusal(known: &Known<'_>) -> Option<String> {
     })
 }
 
-fn told_too_early(miss: &Miss<'_>, gap: Duration) -> String {
-    let (who, gap) = (who(miss.by), seconds(gap));
+fn told_too_early(known: &Known<'_>, miss: &Miss<'_>, gap: Duration) -> String {
+    let (who, gap) = (known.who(miss.by), seconds(gap));
+    if miss.by.door == Door::Twilio && !known.has_flow() {
+        return format!(
+            "The call went on {gap} before the agent wrote: let the agent write before it lets go of the call."
+        );
+    }
     match miss.waited_ms {
         Some(waited) if waited >= 100 => {
             let waited = seconds(Duration::from_millis(waited));
@@ -137,11 +54,13 @@ fn told_too_early(miss: &Miss<'_>, gap: Duration) -> String {
 }
 
 fn by_miss(known: &Known<'_>) -> Option<String> {
-    let miss = known.misses().last()?;
-    if known.happened(|what| matches!(what, What::Read { .. })) {
+    let misses = known.misses().filter(|miss| !known.wrote(miss.by));
+    let miss = misses.max_by_key(|miss| miss.last)?;
+    let got_since = |what: &What| matches!(what, What::Read { times, by } if times.last_at >= miss.last && !known.wrote(by));
+    if known.happened(got_since) {
         return None;
     }
-    let who = who(miss.by);
+    let who = known.who(miss.by);
     if let Some(near) = known.near {
         return Some(format!(
             "{who} asked for this id, and what was written is {near}: the two differ in case, or by one character."
@@ -150,18 +69,35 @@ fn by_miss(known: &Known<'_>) -> Option<String> {
     Some(match miss.reason {
         "expired" => format!("{who} asked after it had expired: give it a longer ttl_seconds, or the connector a task_hold."),
         "erased" => format!("{who} asked after it was erased."),
-        "in_other_project" => format!("{who} asked with a credential of another project than it was written in."),
-        "in_other_environment" => format!("{who} asked in another environment (client_env) than it was written in."),
+        "in_other_project" => {
+            format!("{who} asked with a credential of another project than it was written in.")
+        }
+        "in_other_environment" => {
+            format!("{who} asked in another environment (client_env) than it was written in.")
+        }
         "earlier_visit" => "The agent wrote nothing in the call's last visit; what is there is of the visit before.".to_owned(),
-        _ if known.written().next().is_some() => format!("{who} asked more than a minute before the agent wrote."),
-        _ if known.happened(|what| matches!(what, What::AgentFailed { .. })) => {
-            "The agent was not reached, or broke off, and wrote nothing.".to_owned()
-        }
-        _ if known.happened(|what| matches!(what, What::Routed { .. })) => {
-            "The agent got the call and wrote no handoff: see that it writes with the call token, before it lets go of the call.".to_owned()
-        }
-        _ => format!("{who} asked, and nobody has written under this id: see that the agent writes under the call's SID, or gives its own id as shared_id."),
+        _ => nobody_wrote(known, &miss, &who),
     })
+}
+
+fn nobody_wrote(known: &Known<'_>, miss: &Miss<'_>, who: &str) -> String {
+    if known.written().any(|at| at > miss.last) {
+        return format!("{who} asked more than a minute before the agent wrote.");
+    }
+    if known.written().next().is_some() {
+        return format!(
+            "{who} asked by an id that does not lead to it: ask by its own, by an alias, or by it as shared_id."
+        );
+    }
+    if known.happened(|what| matches!(what, What::AgentFailed { .. })) {
+        return "The agent was not reached, or broke off, and wrote nothing.".to_owned();
+    }
+    if known.happened(|what| matches!(what, What::Routed { .. })) {
+        return "The agent got the call and wrote no handoff: see that it writes with the call token, before it lets go of the call.".to_owned();
+    }
+    format!(
+        "{who} asked, and nobody has written under this id: see that the agent writes under the call's SID, or gives its own id as shared_id."
+    )
 }
 
 fn by_agent(known: &Known<'_>) -> Option<String> {
@@ -184,29 +120,11 @@ fn by_acceptance(known: &Known<'_>) -> Option<String> {
     if known.written().next().is_none() {
         return Some("The call was taken and nobody had written a handoff.".to_owned());
     }
-    Some("The call was taken and nobody has seen the handoff: see that the Flex plugin or the panel is there for whoever takes such calls.".to_owned())
-}
-
-fn by_room(known: &Known<'_>) -> Option<String> {
-    let left_out = known.events.iter().find_map(|event| {
-        let What::Packed { left_out, .. } = &event.what else { return None };
-        Some(left_out.join(", "))
-    })?;
-    Some(format!(
-        "It was passed on without all of it, for want of room: {left_out}. The panel shows the whole."
-    ))
-}
-
-/// Who did something, in a word.
-pub(super) fn who(by: &By) -> String {
-    match by.door {
-        Door::Key => format!("The key {}", by.by),
-        Door::ConnectorToken => "Whoever holds the Connector Token".to_owned(),
-        Door::CallToken => "The agent".to_owned(),
-        Door::Twilio => "Studio".to_owned(),
-        Door::FlexUser => format!("Flex user {}", by.by),
-        Door::ViewLink => "Whoever has the view link".to_owned(),
+    let taken = known.acceptances.iter().filter_map(|one| one.accepted_at).min();
+    if taken.is_some_and(|taken| known.written().all(|at| at > taken)) {
+        return Some("The call was taken before the agent wrote: let it write before it lets go of the call.".to_owned());
     }
+    Some("Whoever took the call has not seen the handoff: see that the Flex plugin or the panel is there for whoever takes such calls.".to_owned())
 }
 
 /// A span as people say it.
@@ -222,6 +140,10 @@ pub(super) fn seconds(span: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::clock::Timestamp;
+    use crate::domain::timeline::Action;
+    use crate::domain::timeline::By;
+    use crate::domain::timeline::Event;
     use crate::domain::timeline::Receipt;
     use crate::domain::timeline::Times;
     use crate::domain::timeline::Worker;
@@ -277,6 +199,59 @@ mod tests {
         assert!(told.starts_with("The key abc waited 3.0 s and gave up 4.0 s before"), "{told}");
     }
 
+    fn read(millis: u64, door: Door) -> Event {
+        let times = Times::once(Timestamp::from_micros(millis * 1000));
+        event(millis, What::Read { by: by(door), times })
+    }
+
+    fn refused(millis: u64, code: &str) -> Event {
+        let times = Times::once(Timestamp::from_micros(millis * 1000));
+        event(millis, What::Refused { by: None, reason: code.to_owned(), times })
+    }
+
+    #[test]
+    fn whoever_got_it_after_all_lost_nothing() {
+        let retried = [
+            missed(1000, Door::FlexUser, "never_written", Some(8000)),
+            written(1300),
+            read(1400, Door::FlexUser),
+        ];
+        assert_eq!(told(&retried, None), (String::new(), false, false));
+        // The agent that looks before it writes.
+        let own = [missed(1000, Door::CallToken, "never_written", None), written(1400)];
+        assert_eq!(told(&own, None), (String::new(), false, false));
+        // Of two visits the second one's.
+        let second = [
+            written(1000),
+            read(1100, Door::Twilio),
+            missed(9000, Door::Twilio, "earlier_visit", None),
+            written(9400),
+        ];
+        assert!(told(&second[2..], None).0.starts_with("Studio asked 0.4 s before"));
+    }
+
+    #[test]
+    fn a_refusal_counts_until_whoever_was_refused_gets_in() {
+        let basic = [
+            refused(1000, "MISSING_CREDENTIALS"),
+            missed(1010, Door::Key, "never_written", None),
+            written(1400),
+        ];
+        assert!(told(&basic, None).0.starts_with("The key abc asked 0.4 s before"));
+        let flex = [written(0), read(500, Door::Twilio), refused(1000, "ROLE_NOT_ALLOWED")];
+        assert!(told(&flex, None).0.contains("BATON_FLEX_ROLES"));
+    }
+
+    #[test]
+    fn a_call_without_a_flow_is_told_no_flow() {
+        let connector_id = "conn_00000000000000000001".parse().unwrap();
+        let action = Action::ToAgent;
+        let routed = event(0, What::Routed { leg: 1, action, connector_id, flow_sid: None });
+        let events =
+            [routed, missed(4000, Door::Twilio, "never_written", Some(3000)), written(4400)];
+        assert!(told(&events, None).0.starts_with("The call went on 0.4 s before the agent wrote"));
+    }
+
     #[test]
     fn nobody_wrote_or_wrote_another_id() {
         let events = [missed(1000, Door::Key, "never_written", None)];
@@ -291,7 +266,9 @@ mod tests {
         let (late, _, blind) = told(&seen, None);
         assert!(late.starts_with("Whoever took the call saw it 8.0 s after") && blind, "{late}");
         let (never, _, blind) = told(&seen[..2], None);
-        assert!(never.contains("nobody has seen the handoff") && blind, "{never}");
+        assert!(never.contains("has not seen the handoff") && blind, "{never}");
+        let (early, ..) = told(&[said(500, Receipt::Accepted), written(9000)], None);
+        assert!(early.starts_with("The call was taken before the agent wrote"), "{early}");
         let in_time = [written(0), said(500, Receipt::Rendered), said(1000, Receipt::Accepted)];
         assert_eq!(told(&in_time, None), (String::new(), false, false));
     }

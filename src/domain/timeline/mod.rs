@@ -1,6 +1,7 @@
 //! [`Event`]: what happened to a handoff, without anything that it holds.
 
 pub mod cause;
+pub mod known;
 pub mod lead;
 pub mod steps;
 pub mod tell;

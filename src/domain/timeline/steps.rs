@@ -9,6 +9,8 @@ use crate::domain::timeline::Door;
 use crate::domain::timeline::Event;
 use crate::domain::timeline::Receipt;
 use crate::domain::timeline::What;
+use crate::domain::timeline::known::has_flow;
+use crate::domain::timeline::lead::Acceptance;
 
 /// One kind of thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -47,12 +49,14 @@ pub enum Kind {
     Ended,
 }
 
-/// The picture of `events`, in order of time.
-pub fn steps(events: &[Event]) -> Vec<Step> {
+/// The picture of `events`, in order of time; who took the call is told by `acceptances`, for `TaskRouter`
+/// and a plugin may both say so.
+pub fn steps(events: &[Event], acceptances: &[Acceptance]) -> Vec<Step> {
+    let twilio = if has_flow(events) { "studio" } else { "twilio" };
     let mut steps: Vec<Step> = Vec::new();
     for event in events {
         for (step, count, by) in kinds(&event.what).into_iter().flatten() {
-            let by = by.map_or("", |by| word(by.door));
+            let by = by.map_or("", |by| word(by.door, twilio));
             match steps.iter_mut().find(|known| known.step == step) {
                 Some(known) => {
                     if event.at < known.at {
@@ -64,6 +68,10 @@ pub fn steps(events: &[Event]) -> Vec<Step> {
             }
         }
     }
+    let taken: Vec<_> = acceptances.iter().filter_map(|one| one.accepted_at).collect();
+    let count = u64::try_from(taken.len()).unwrap_or(u64::MAX);
+    let step = Kind::Accepted;
+    steps.extend(taken.into_iter().min().map(|at| Step { step, at, count, by: "" }));
     steps.sort_by_key(|step| (step.at, step.step));
     steps
 }
@@ -85,11 +93,7 @@ fn kinds(what: &What) -> [Counted<'_>; 2] {
             Some((Kind::Missed, times.count, Some(by))),
         ],
         What::Refused { by, times, .. } => [Some((Kind::Refused, times.count, by.as_ref())), None],
-        What::Receipt { receipt: Receipt::Accepted, by, .. } => one(Kind::Accepted, Some(by)),
         What::Receipt { receipt: Receipt::Rendered, by, .. } => one(Kind::Rendered, Some(by)),
-        What::Taskrouter { kind, .. } if kind == "reservation.accepted" => {
-            one(Kind::Accepted, None)
-        }
         What::Taskrouter { kind, .. } if kind == "task.completed" || kind == "task.canceled" => {
             one(Kind::Ended, None)
         }
@@ -109,13 +113,13 @@ fn kinds(what: &What) -> [Counted<'_>; 2] {
     }
 }
 
-/// A door's word; Twilio's own is Studio's.
-fn word(door: Door) -> &'static str {
+/// A door's word; Twilio's own is that of whoever asked by its signature.
+fn word(door: Door, twilio: &'static str) -> &'static str {
     match door {
         Door::Key => "key",
         Door::ConnectorToken => "connector_token",
         Door::CallToken => "call_token",
-        Door::Twilio => "studio",
+        Door::Twilio => twilio,
         Door::FlexUser => "flex_user",
         Door::ViewLink => "view_link",
     }

@@ -2,22 +2,22 @@
 
 use crate::domain::clock::Timestamp;
 use crate::domain::timeline::Action;
+use crate::domain::timeline::By;
 use crate::domain::timeline::Receipt;
 use crate::domain::timeline::Target;
 use crate::domain::timeline::Times;
 use crate::domain::timeline::What;
 use crate::domain::timeline::Worker;
-use crate::domain::timeline::cause::Known;
 use crate::domain::timeline::cause::cause;
 use crate::domain::timeline::cause::seconds;
-use crate::domain::timeline::cause::who;
+use crate::domain::timeline::known::Known;
 
 /// The story, the likely cause of what went wrong first, if anything did.
 pub fn tell(known: &Known<'_>) -> Vec<String> {
     let cause = cause(known).map(|cause| format!("Likely cause: {cause}"));
     let first = known.events.first().map(|event| event.at);
     let sentences = known.events.iter().filter_map(|event| {
-        let what = sentence(&event.what)?;
+        let what = sentence(known, &event.what)?;
         Some(format!("{} {what}", offset(first.unwrap_or(event.at), event.at)))
     });
     cause.into_iter().chain(sentences).collect()
@@ -27,7 +27,8 @@ fn offset(first: Timestamp, at: Timestamp) -> String {
     format!("+{}:", seconds(at.until(first)))
 }
 
-fn sentence(what: &What) -> Option<String> {
+fn sentence(known: &Known<'_>, what: &What) -> Option<String> {
+    let who = |by: &By| known.who(by);
     Some(match what {
         What::Routed { leg, action, .. } => routed(*leg, *action),
         What::Packed { into, left_out, times } => {
@@ -117,7 +118,6 @@ fn named(worker: &Worker) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::timeline::By;
     use crate::domain::timeline::Door;
     use crate::domain::timeline::Event;
 

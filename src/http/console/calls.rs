@@ -15,6 +15,7 @@ use crate::domain::timeline::lead::Acceptance;
 use crate::http::conditional;
 use crate::http::edge::Edge;
 use crate::http::error::ApiError;
+use crate::http::error::Code;
 use crate::http::extract::Caller;
 use crate::http::extract::Params;
 use crate::http::extract::invalid;
@@ -24,9 +25,9 @@ use crate::http::view;
 use crate::service::console::Connected;
 use crate::service::console::Console;
 use crate::service::console::Filter;
+use crate::service::console::Flag;
 use crate::service::console::Links;
 use crate::service::console::MOST;
-use crate::service::console::Only;
 use crate::service::console::Row;
 use crate::service::handoffs::Handoffs;
 use crate::service::handoffs::Patience;
@@ -77,17 +78,15 @@ pub(in crate::http) async fn list(
     let listed = Listed { calls: &page.rows, next, connectors };
     // Cursors are sealed, and no two of them alike.
     let same = serde_json::to_vec(&(listed.calls, listed.next.is_some(), &listed.connectors));
-    let hash = digest::digest(&digest::SHA256, &same.unwrap_or_default());
-    let tag = URL_SAFE_NO_PAD.encode(hash.as_ref());
+    let same =
+        same.map_err(|why| ApiError::new(Code::Internal, "The list failed").because(&why))?;
+    let tag = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &same));
+    let etag = (header::ETAG, format!("\"{tag}\""));
     if conditional::is_tagged(&request, &tag) {
-        return Ok(HttpResponse::NotModified()
-            .insert_header((header::ETAG, format!("\"{tag}\"")))
-            .finish());
+        return Ok(HttpResponse::NotModified().insert_header(etag).finish());
     }
     let now = console.clock.now();
-    Ok(HttpResponse::Ok()
-        .insert_header((header::ETAG, format!("\"{tag}\"")))
-        .json(Now { all: listed, now }))
+    Ok(HttpResponse::Ok().insert_header(etag).json(Now { all: listed, now }))
 }
 
 fn filter(params: &Params) -> Result<Filter, ApiError> {
@@ -97,7 +96,7 @@ fn filter(params: &Params) -> Result<Filter, ApiError> {
         known.ok_or_else(|| invalid("status", format!("must be one of {}", STATUSES.join(", "))))
     });
     let only = params.text("only")?.map(|word| {
-        Only::parse(word).ok_or_else(|| {
+        Flag::parse(word).ok_or_else(|| {
             invalid("only", "must be connected_blind, near_miss or refused_signature")
         })
     });
@@ -155,9 +154,11 @@ pub(in crate::http) async fn handoff(
 ) -> Result<HttpResponse, ApiError> {
     params.only(&["account_id", "id"])?;
     let ask = params.ask()?;
-    let once = Patience { tells: Tells::All, ..Patience::default() };
+    // An operator who looks is none of those whom the call's story is about.
+    let once = Patience { tells: Tells::Nothing, ..Patience::default() };
     let read = handoffs.read(&caller.0, &ask, once, || Ok(None::<()>)).await?;
-    Ok(HttpResponse::Ok().json(view::Shown::of(&read.handoff, edge.clock.now())))
+    let body = view::shown(read.handoff, edge.clock.now()).await?;
+    Ok(HttpResponse::Ok().content_type("application/json").body(body))
 }
 
 /// `GET /console/hour`: the last hour of this server.

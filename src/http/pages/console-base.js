@@ -121,15 +121,38 @@ async function request(path, { signal, etag, ...init } = {}) {
 
 const ended = (error) => error.name === 'AbortError';
 
-// One request of the session. Where the server knows the session no more, it ends here too.
-async function ask(path, parameters = {}, { signal, ...init } = {}) {
+function target(path, parameters, account) {
   const query = new URLSearchParams();
   for (const name in parameters) if (parameters[name]) query.set(name, parameters[name]);
-  if (state.session.any_account && state.account) query.set('account_id', state.account);
+  if (account) query.set('account_id', account);
+  return `/console/${path}?${query}`;
+}
+
+// What is asked ahead, before it is known whether there is a session: an answer to who asks the same.
+const ahead = { path: '', answer: null };
+
+function askAhead(path, parameters, account) {
+  ahead.path = target(path, parameters, account);
+  ahead.answer = request(ahead.path).catch(() => null);
+}
+
+async function askedAhead(path) {
+  const { answer } = ahead;
+  const fits = ahead.path === path;
+  Object.assign(ahead, { path: '', answer: null });
+  return fits ? answer : null;
+}
+
+// One request of the session. Where the server knows the session no more, it ends here too.
+async function ask(path, parameters = {}, { signal, ...init } = {}) {
+  const { account_id: own, any_account: any } = state.session;
+  const whole = target(path, parameters, any && state.account !== own ? state.account : '');
   const { leaving } = state;
   const both = AbortSignal.any([leaving.signal, signal].filter(Boolean));
   try {
-    return await request(`/console/${path}?${query}`, { ...init, signal: both });
+    const answer = path === 'calls' ? await askedAhead(whole) : null;
+    both.throwIfAborted();
+    return answer ?? await request(whole, { ...init, signal: both });
   } catch (error) {
     if (error.status === 401 && !leaving.signal.aborted) leave(whyEnded(error.code));
     leaving.signal.throwIfAborted();
@@ -138,6 +161,9 @@ async function ask(path, parameters = {}, { signal, ...init } = {}) {
 }
 
 function whyEnded(code) {
+  // The browser drops the cookie at that moment, so the server cannot say so.
+  const ends = Date.parse(state.session?.expires_at);
+  if (Date.now() > ends - 2_000) return 'The session has ended: its time, or that of its key, is over.';
   if (code === 'KEY_EXPIRED') return 'The session has ended: the time of its key is over.';
   if (code === 'INVALID_KEY') return 'The session has ended: its key was revoked.';
   return 'The session has ended. Sign in again to go on.';

@@ -114,6 +114,7 @@ function showCalls(body) {
   list.entries = new Map(wanted.map((entry) => [entry.id, entry]));
   list.waiting = null;
   arrange(wanted);
+  if (story.id) markCurrent(story.id);
   tellCount();
 }
 
@@ -122,7 +123,8 @@ function tellCount() {
   show(at('list'), many > 0);
   show(at('loading'), false);
   show(at('none'), many === 0 && filtered());
-  write(at('none-said'), list.next ? 'None of the newest calls is like that; there are more to look at.' : 'No call is like that.');
+  write(at('none-said'), list.next
+    ? 'None of the newest calls is like that; there are more to look at.' : 'No call is like that.');
   show(at('first'), many === 0 && !filtered());
   show(at('more'), Boolean(list.next));
   show(at('fresh'), false);
@@ -160,8 +162,7 @@ function receive(body) {
     return;
   }
   list.waiting = body;
-  const news = fresh === 1 ? '1 new call' : `${fresh} new calls`;
-  write(at('fresh'), news);
+  write(at('fresh'), newCalls(fresh));
   show(at('fresh'), fresh > 0);
   if (fresh > 0) sayNow(fresh);
 }
@@ -169,12 +170,14 @@ function receive(body) {
 const callsSaid = ({ calls, next }) => (
   calls.length === 0 ? 'No calls' : `${calls.length}${next ? ' newest' : ''} calls`);
 
+const newCalls = (count) => (count === 1 ? '1 new call' : `${count} new calls`);
+
 // New calls are told once in half a minute, all together.
 const news = { count: 0, at: 0 };
 function sayNow(count) {
   news.count += count;
   if (Date.now() - news.at < 30_000) return;
-  say(news.count === 1 ? '1 new call' : `${news.count} new calls`);
+  say(newCalls(news.count));
   Object.assign(news, { count: 0, at: Date.now() });
 }
 

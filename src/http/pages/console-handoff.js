@@ -10,8 +10,9 @@ const many = (count, one) => (count === 1 ? `1 ${one}` : `${count} ${one}s`);
 
 function member({ name, kind, text, fields }) {
   if (!Array.isArray(fields)) {
+    const isText = kind === 'string' && text !== '';
     return el('div', { class: 'member' }, theirs(name, 'dt'),
-      theirs(kind === 'string' && text === '' ? 'empty' : text, 'dd', { class: kind === 'string' && text ? '' : 'quiet' }));
+      theirs(text === '' ? 'empty' : text, 'dd', { class: isText ? '' : 'quiet' }));
   }
   const inside = el('dl', { class: 'inside' });
   const holds = el('details', {},

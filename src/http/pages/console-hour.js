@@ -146,8 +146,8 @@ async function refreshHour() {
   const common = { minutes, end };
   at('charts').replaceChildren(leadTime(common), misses(common), latency(common));
   const empty = minutes.filter(({ requests }) => requests === 0).length;
-  write(at('hour-note'), `What this server alone has counted, since ${localTime(body.since)}. Grey is a minute without requests (${
-    empty === 0 ? 'none' : empty} since then); dotted is p99, × a call connected blind.`);
+  write(at('hour-note'), `What this server alone has counted, since ${localTime(body.since)}. Grey is a minute without `
+    + `requests (${empty === 0 ? 'none' : empty} since then); dotted is p99, × a call connected blind.`);
 }
 
 function forgetHour() {

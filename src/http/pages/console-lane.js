@@ -57,7 +57,7 @@ function blind(row, steps) {
   const rendered = steps.find(({ step }) => step === 'rendered');
   if (rendered) return rendered.ms > accepted.ms + SOON_MS ? [accepted.x, rendered.x] : null;
   const end = steps.find(({ step, x }) => step === 'ended' && x > accepted.x);
-  return row.outcome === 'never' ? [accepted.x, end?.x ?? RIGHT] : null;
+  return row.flags.includes('connected_blind') ? [accepted.x, end?.x ?? RIGHT] : null;
 }
 
 const often = (count) => (count > 1 ? ` ${count} times` : '');

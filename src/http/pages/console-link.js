@@ -53,12 +53,13 @@ function taken() {
 
 // `credentials: omit`: the session's cookie has no part in it.
 async function asConnector(token, path, init = {}) {
-  if (!/^[\x21-\x7e]+$/.test(token)) throw new Refused('That is no Connector Token: it has other characters than one has');
-  const answer = await request(`/api/v1/connector/${path}`, {
+  if (!/^[\x21-\x7e]+$/.test(token)) {
+    throw new Refused('That is no Connector Token: it has other characters than one has');
+  }
+  return request(`/api/v1/connector/${path}`, {
     credentials: 'omit', ...init, signal: state.leaving.signal,
     headers: { ...init.headers, authorization: `Bearer ${token}` },
   });
-  return answer;
 }
 
 function linkSaid(text, tone) {
@@ -80,10 +81,11 @@ function putVerified({ ok, points, urls }) {
   write(at('verified-title'), ok ? 'Verified: nothing to mend' : 'Verified: there is something to mend');
   at('points').replaceChildren(...points.map(pointItem));
   at('urls').replaceChildren(...Object.keys(URLS).filter((name) => urls[name]).map((name) => {
-    const [field, place] = URLS[name];
+    const [field, atWhich] = URLS[name];
+    const copy = copyable(el('button', { type: 'button', class: 'copy' }), urls[name]);
     return el('div', { class: 'member' },
-      el('dt', {}, el('b', {}, field), ` ${place}`),
-      el('dd', {}, el('code', {}, urls[name]), ' ', copyable(el('button', { type: 'button', class: 'copy' }), urls[name])));
+      el('dt', {}, el('b', {}, field), ` ${atWhich}`),
+      el('dd', {}, el('code', {}, urls[name]), ' ', copy));
   }));
   show(at('verified'));
 }

@@ -101,6 +101,7 @@ function endsInTime() {
 }
 
 async function begin() {
+  askAhead('calls', { ...wantedCalls(), limit: pageSize() }, address().account);
   try {
     const { body } = await request('/console/session');
     enter(body);
@@ -163,7 +164,7 @@ async function poll() {
   if (!state.session || document.hidden) return;
   runs += 1;
   const run = runs;
-  const results = await Promise.allSettled([refreshCalls(), refreshStory(), refreshHour()]);
+  const results = await Promise.allSettled([refreshCalls().then(refreshHour), refreshStory()]);
   // Somebody asked for something else meanwhile, or left.
   if (run !== runs || !state.session) return;
   const error = results.find(({ reason }) => reason && !ended(reason))?.reason;

@@ -1,6 +1,6 @@
 // One call's story: what was likely wrong, in sentences; its picture; all that happened, with who and when.
 
-const story = { id: '', text: '', etag: null, back: null, scroll: 0 };
+const story = { id: '', text: '', etag: null, scroll: 0 };
 
 const ACTIONS = {
   to_agent: 'to the agent',
@@ -36,7 +36,9 @@ const EVENTS = {
     onlyIf(it.size_bytes, bytes), onlyIf(it.revision, (revision) => `revision ${revision}`),
     onlyIf(it.expires_at, (until) => `lives until ${localTime(until)}`),
   ]],
-  renewed: (it) => ['Renewed', ['the same content', onlyIf(it.expires_at, (until) => `lives until ${localTime(until)}`)]],
+  renewed: (it) => ['Renewed', [
+    'the same content', onlyIf(it.expires_at, (until) => `lives until ${localTime(until)}`),
+  ]],
   held: (it) => ['Held', [onlyIf(it.until, (until) => `until ${localTime(until)} at least`)]],
   read: () => ['Read', []],
   waited: (it) => ['Read after a wait', [`waited ${span(it.waited_ms)}`]],
@@ -214,8 +216,13 @@ function forgetStory() {
 
 // Which row is told of.
 function markCurrent(id) {
-  document.querySelector('#rows [aria-current]')?.removeAttribute('aria-current');
-  list.entries.get(id)?.node.querySelector('a').setAttribute('aria-current', 'true');
+  const mark = (node, is) => {
+    node?.classList.toggle('told', is);
+    if (is) node?.querySelector('a').setAttribute('aria-current', 'true');
+    else node?.querySelector('a').removeAttribute('aria-current');
+  };
+  mark(document.querySelector('#rows .told'), false);
+  mark(list.entries.get(id)?.node, Boolean(id));
 }
 
 function startStory() {

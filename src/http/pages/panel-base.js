@@ -48,7 +48,7 @@ function say(text) {
   requestAnimationFrame(() => { at('said').textContent = text; });
 }
 
-const count = (number, one, more = `${one}s`) => `${number.toLocaleString('en')} ${number === 1 ? one : more}`;
+const count = (number, one) => `${number.toLocaleString('en')} ${one}${number === 1 ? '' : 's'}`;
 
 // --- Times, as this machine's clock and its user's custom have them
 

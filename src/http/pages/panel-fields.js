@@ -101,15 +101,15 @@ class Level {
     const first = this.fields[this.most];
     this.most += PIECE;
     this.draw(this.fields);
-    this.rows.get(`${isGroup(first)} ${first.name}`).focus();
+    this.rows.get(`${isGroup(first)} ${first.name}`).button.focus();
   }
 }
 
 // Says what a field is since the last update.
 function mark(element, tree, field) {
-  const what = tree.marks.get(field.whole ?? field) ?? '';
+  delete element.dataset.mark;
+  const what = tree.marks.get(field.whole ?? field);
   if (what) element.dataset.mark = what;
-  else delete element.dataset.mark;
 }
 
 class Value {
@@ -140,10 +140,6 @@ class Value {
     write(this.all, this.isOpen ? 'Show less' : `Show all ${count(text.length, 'character')}`);
     this.all.setAttribute('aria-expanded', String(this.isOpen));
     write(this.note, text === '' ? 'empty' : TURNS.test(text) ? 'has hidden direction marks' : '');
-  }
-
-  focus() {
-    this.button.focus();
   }
 }
 
@@ -181,10 +177,6 @@ class Group {
     this.inner.draw(this.field.fields);
     this.body.append(this.inner.element);
   }
-
-  focus() {
-    this.button.focus();
-  }
 }
 
 // --- The whole
@@ -208,17 +200,17 @@ class Data {
     this.marks = new Map();
     if (before) compare(view.fields, before, this.marks);
     const all = fieldsIn(view.fields);
+    const { fields_left_out: leftOut } = view;
     if (!this.level) {
       this.level = new Level({ marks: this.marks, opens: all <= FEW ? FEW : 0 }, 0, false);
       this.parts.fields.append(this.level.element);
     }
     this.level.tree.marks = this.marks;
     this.level.draw(view.fields);
-    write(this.parts.count, all === 0 ? 'none' : String(all + view.fields_left_out));
+    write(this.parts.count, (all + leftOut).toLocaleString('en'));
     this.parts.filter.hidden = all < FILTER_FROM && this.input.value === '';
-    const { fields_left_out: leftOut } = view;
     this.parts['left-out'].hidden = leftOut === 0;
-    write(this.parts['left-out'], `${count(leftOut, 'field')} more ${leftOut === 1 ? 'is' : 'are'} in the JSON only.`);
+    write(this.parts['left-out'], `${count(leftOut, 'more field')} in the JSON only.`);
     this.find();
     return before ? marked(view.fields, this.marks) : 0;
   }
@@ -245,11 +237,10 @@ class Data {
 
   // As it is kept, byte for byte: numbers would change on their way through a page.
   copyAll() {
-    const { copy: button } = this.parts;
     const text = ask('v1/handoff_state').then((answer) => {
-      if (answer.status !== 200) throw new Error(answer.code);
+      if (answer.status !== 200) throw answer;
       return answer.text;
     });
-    return copyFrom(button, text, 'all data');
+    return copyFrom(this.parts.copy, text, 'all data');
   }
 }

@@ -9,32 +9,39 @@ const UPDATED_FOR_MS = 10_000;
 
 const ASK_CALLER = 'Ask the caller what they need.';
 const OPEN_AGAIN = 'Open the link again from where you found it.';
+const TELL = 'If this stays, tell an administrator this number: ';
+const NO_CALL = ['This address names no call',
+  'A link to a handoff has “id=” and a call’s id in it.', OPEN_AGAIN, 'end'];
 
 // What a refusal means to the agent: a title, what it is, and what to do next. `end` is for what asking again
 // does not change.
 const REFUSALS = {
   HANDOFF_EXPIRED: ['This handoff has expired', 'It was kept for a time, which is over.', ASK_CALLER],
   HANDOFF_ERASED: ['This handoff was erased', 'Nothing of it is kept.', ASK_CALLER],
-  HANDOFF_IN_OTHER_PROJECT: ['This handoff belongs to another project', 'You have no leave for that project.', 'An administrator can give it to you.'],
-  HANDOFF_IN_OTHER_ENVIRONMENT: ['This handoff belongs to another environment', 'One of you is in a test: the voice agent, or this page.', OPEN_AGAIN],
-  ROLE_NOT_ALLOWED: ['Your Flex role may not see handoffs', 'Agents, supervisors and administrators may.', 'An administrator can give you one of these roles.'],
-  ACCOUNT_NOT_LINKED: ['This Flex account is not linked', 'Baton does not know your Twilio account.', 'An administrator links it to a connector, with its Connector Token.'],
+  HANDOFF_IN_OTHER_PROJECT: ['This handoff belongs to another project',
+    'You may not see what is that project’s.', 'An administrator can change that.'],
+  HANDOFF_IN_OTHER_ENVIRONMENT: ['This handoff belongs to another environment',
+    'One of you is in a test: the voice agent, or this page.', OPEN_AGAIN],
+  ROLE_NOT_ALLOWED: ['Your Flex role may not see handoffs',
+    'Agents, supervisors and administrators may.', 'An administrator can give you one of these roles.'],
+  ACCOUNT_NOT_LINKED: ['This Flex account is not linked',
+    'Baton does not know your Twilio account.', 'An administrator links it to a connector, with its Connector Token.'],
   CALL_NOT_ALLOWED: ['This link is for another call', 'It opens one handoff, and not this one.', OPEN_AGAIN],
-  INVALID_ID: ['This address names no call', 'What stands behind “id=” is no call id.', OPEN_AGAIN, 'end'],
+  INVALID_ID: NO_CALL,
 };
-const LINK_OLD = ['This link has expired', 'Links to a handoff are good for a short time.', 'Ask for a new one where you found it.', 'end'];
-const LINK_BAD = ['This link opens nothing', 'It was cut off, or it was taken back.', 'Copy all of the link, or ask for a new one.', 'end'];
-const NOT_YOU = ['Baton does not accept your Flex session', 'It may have ended.', 'Sign in to Flex again. If that does not help, tell an administrator.'];
-const HOW_TO_OPEN = ['Open this page from a link', 'It shows the handoff of one call to whoever has leave to see it.', 'Use the link of the call’s task, or open the call in Flex.', 'end'];
-const NO_CALL = ['This address names no call', 'A link to a handoff has “id=” and a call’s id in it.', OPEN_AGAIN, 'end'];
-const MISSED = ['No handoff for this call', 'The voice agent has written none so far. This page goes on looking.', ASK_CALLER];
-const CHECK_FLEX = 'It has not answered. An administrator checks that the Baton plugin runs in Flex, and that BATON_FRAME_ANCESTORS names the page around this one.';
-
-const BUSY = {
-  IDENTITY_UNAVAILABLE: 'Twilio cannot say just now who you are.',
-  RATE_LIMITED: 'Too much was asked in a short time.',
-  TOO_MANY_MISSES: 'Too much was asked in a short time.',
-};
+const LINK_OLD = ['This link has expired',
+  'Links to a handoff are good for a short time.', 'Ask for a new one where you found it.', 'end'];
+const LINK_BAD = ['This link opens nothing',
+  'It was cut off, or it was taken back.', 'Copy all of the link, or ask for a new one.', 'end'];
+const NOT_YOU = ['Baton does not accept your Flex session',
+  'It may have ended.', 'Sign in to Flex again. If that does not help, tell an administrator.'];
+const HOW_TO_OPEN = ['Open this page from a link',
+  'It shows the handoff of one call to whoever may see it.',
+  'Use the link of the call’s task, or open the call in Flex.', 'end'];
+const MISSED = ['No handoff for this call',
+  'The voice agent has written none so far. This page goes on looking.', ASK_CALLER];
+const CHECK_FLEX = 'It has not answered. An administrator checks that the Baton plugin runs in Flex, '
+  + 'and that BATON_FRAME_ANCESTORS names the page around this one.';
 
 // `told` is what is told in place of a handoff. `trouble` is why the last request brought nothing, and when it
 // is tried again; but never before `notBefore`, when Baton asks for that.
@@ -56,11 +63,14 @@ function tell(refusal) {
 function settle(answer, startedAt) {
   const { status, code } = answer;
   // A page that a network puts in the way of all others may say 200, too.
-  if (isPassing(status) || (status === 200 && !answer.json?.fields)) return failed(BUSY[code] ?? 'Baton is busy.', answer);
+  if (isPassing(status) || (status === 200 && !answer.json?.fields)) return failed(whyBusy(answer), answer);
   Object.assign(following, { failures: 0, trouble: undefined });
-  const least = Math.max(0, LEAST_MS - (performance.now() - startedAt));
+  // Not after the first: whoever asks again at once is told of all that happens.
+  const least = shown || status !== 200 ? Math.max(0, LEAST_MS - (performance.now() - startedAt)) : 0;
   if (status === 401) return refused(answer);
   following.refusals = 0;
+  // The next time, Flex may have signed in somebody else.
+  door.refused = status === 403;
   if (status === 200 || status === 304) {
     following.freshAt = performance.now();
     following.told = undefined;
@@ -69,9 +79,15 @@ function settle(answer, startedAt) {
     return least;
   }
   if (code === 'HANDOFF_NOT_FOUND') return missed(least);
-  const refusal = REFUSALS[code] ?? ['You may not see this handoff', `Baton answers ${code || status}.`, `Tell an administrator this number: ${answer.errorId}.`];
+  const other = ['You may not see this handoff', `Baton answers ${code || status}.`, TELL + answer.errorId];
+  const refusal = REFUSALS[code] ?? other;
   tell(refusal);
   return refusal[3] ? undefined : jittered(SLOWLY_MS);
+}
+
+function whyBusy({ status, code }) {
+  if (code === 'IDENTITY_UNAVAILABLE') return 'Twilio cannot say just now who you are.';
+  return status === 429 ? 'Too much was asked in a short time.' : 'Baton is busy.';
 }
 
 function missed(least) {
@@ -118,13 +134,14 @@ function tick() {
   if (shown) return drawLive(shown.parts.live, now, trouble);
   if (trouble) {
     const isLong = trouble.errorId && now - trouble.since > LONG_MS;
-    const more = isLong ? `If this stays, tell an administrator this number: ${trouble.errorId}.` : '';
+    const more = isLong ? TELL + trouble.errorId : '';
     return notice('Baton cannot be asked just now', `${trouble.text} ${again(trouble, now)}`, more, true);
   }
   if (told) return notice(told[0], told[1], told[2], !told[3], 'warn');
   if (door.wantedAt) {
     const isLong = now - door.wantedAt > LONG_MS;
-    return notice('Waiting for Flex', 'Flex has to say who you are.', isLong ? CHECK_FLEX : '', false, isLong ? 'warn' : '');
+    const [more, tone] = isLong ? [CHECK_FLEX, 'warn'] : [];
+    return notice('Waiting for Flex', 'Flex has to say who you are.', more, false, tone);
   }
   return notice('Waiting for the handoff', `It is not here yet. Looking for ${span(now - following.since)}.`);
 }
@@ -154,7 +171,8 @@ async function look() {
   }
   const answer = await ask('v1/handoff_state/view', query, { headers, signal }).catch(() => undefined);
   if (signal.aborted) return 0;
-  return answer ? settle(answer, startedAt) : failed(navigator.onLine ? 'Baton does not answer.' : 'There is no network.');
+  if (answer) return settle(answer, startedAt);
+  return failed(navigator.onLine ? 'Baton does not answer.' : 'There is no network.');
 }
 
 // For how long to wait before the next look; undefined is until something happens.

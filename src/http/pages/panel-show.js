@@ -17,7 +17,7 @@ function build() {
   const root = at('handoff').content.firstElementChild.cloneNode(true);
   const parts = {};
   for (const element of root.querySelectorAll('[data-part]')) parts[element.dataset.part] = element;
-  shown = { root, parts, data: new Data(parts), texts: new Map(), shownAt: performance.now() };
+  shown = { root, parts, data: new Data(parts), texts: new Map() };
   parts.read.addEventListener('click', () => acknowledge());
   parts.copy.prepend(icon(TO_COPY));
   parts.call.append(theirs(''), copyButton('call id', () => shown.view.id));
@@ -32,16 +32,13 @@ function show(view, etag) {
   if (!isUpdate) build();
   at('notice').hidden = true;
   Object.assign(shown, { view, etag, offset: Date.parse(view.now) - Date.now() });
-  const changes = drawHead(shown.parts, view) + shown.data.draw(view);
+  const ofHead = drawHead(shown.parts, view);
+  const changes = shown.data.draw(view) || ofHead;
   shown.parts.written.replaceChildren(time(new Date(view.written_at)));
   write(shown.parts.call.firstChild, view.id);
   showExpiry(view.expires_at);
-  if (isUpdate) {
-    shown.updatedAt = performance.now();
-    say(changes === 0 ? 'Updated just now' : `Updated just now: ${count(changes, 'change')}`);
-  } else {
-    say('The handoff is here');
-  }
+  if (isUpdate) shown.updatedAt = performance.now();
+  say(isUpdate ? `Updated just now${changes ? `: ${count(changes, 'change')}` : ''}` : 'The handoff is here');
   checkCaller();
   tick();
 }

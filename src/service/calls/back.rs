@@ -191,7 +191,12 @@ impl Calls {
         let at = (self.parts.public_url.as_str(), self.parts.clock.now());
         // A flow makes its task itself.
         let links = visit.flow.is_none().then_some(&self.parts.links);
-        let link = links.and_then(|links| in_task(links, connector, call, at));
+        // A link opens a handoff by its own id alone.
+        let opens = match found {
+            Found::Handoff(handoff) => &handoff.heading.id,
+            Found::InHand(_) | Found::Missing | Found::Unknown => call,
+        };
+        let link = links.and_then(|links| in_task(links, connector, opens, at));
         let caller = Caller {
             view_link: link.as_ref().map_or("", |link| link.expose_secret()),
             from: webhook.from(),

@@ -2,6 +2,7 @@
 //! call last heard of; and, before them, what was asked for and is not there.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::time::Instant;
@@ -15,23 +16,26 @@ use crate::domain::principal::Principal;
 use crate::domain::principal::Projects;
 use crate::domain::principal::Reach;
 use crate::domain::principal::Scope;
-use crate::domain::timeline::lead::acceptances;
 use crate::service::console::Console;
 use crate::service::console::Listed;
+use crate::service::console::ask;
 use crate::service::console::row::Flag;
 use crate::service::console::row::Row;
 use crate::service::cursor::Cursor;
+use crate::service::error::Miss;
+use crate::service::error::Missing;
 use crate::service::error::ServiceError;
-use crate::service::handoffs::story::is_open;
+use crate::service::handoffs::MatchedBy;
+use crate::service::handoffs::Read;
 use crate::service::require;
 use crate::service::timelines::story::State;
 use crate::service::timelines::story::Story;
-use crate::service::timelines::story::in_order;
 use crate::store::kv::Member;
 use crate::store::kv::Order;
 use crate::store::kv::newest_first;
 use crate::store::l1::Found;
 use crate::store::names;
+use crate::store::record::Record;
 
 /// Most calls on a page.
 pub const MOST: usize = 1000;
@@ -42,7 +46,7 @@ const BATCH: usize = 256;
 const LOOKED_AT: usize = 4096;
 const IN_VAIN: usize = 300;
 // What one page may take: it goes on from there.
-const PATIENCE: std::time::Duration = std::time::Duration::from_millis(1500);
+const PATIENCE: Duration = Duration::from_millis(1500);
 const CONNECTORS: usize = 500;
 
 /// Which calls are listed.
@@ -53,34 +57,18 @@ pub struct Filter {
     /// Of this status.
     pub status: Option<String>,
     /// With which this went wrong.
-    pub only: Option<Only>,
+    pub only: Option<Flag>,
     /// Written, or heard of, at this moment or later.
     pub from: Option<Timestamp>,
     /// At this moment or earlier.
     pub to: Option<Timestamp>,
 }
 
-/// What went wrong with the calls that are listed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Only(pub Flag);
-
-impl Only {
-    /// Reads its word.
-    pub fn parse(word: &str) -> Option<Self> {
-        match word {
-            "connected_blind" => Some(Self(Flag::ConnectedBlind)),
-            "near_miss" => Some(Self(Flag::NearMiss)),
-            "refused_signature" => Some(Self(Flag::RefusedSignature)),
-            _ => None,
-        }
-    }
-}
-
 impl Filter {
     pub(super) fn takes(&self, row: &Row) -> bool {
         self.connector.as_ref().is_none_or(|own| row.connector_id.as_ref() == Some(own))
             && self.status.as_ref().is_none_or(|status| row.status == status)
-            && self.only.is_none_or(|only| row.flags.contains(&only.0))
+            && self.only.is_none_or(|only| row.flags.contains(&only))
     }
 
     /// Whether what was last heard of then is of the time that is asked for.
@@ -134,7 +122,7 @@ impl Console {
             names.truncate(BATCH);
             is_all = names.len() < BATCH;
             for name in names {
-                if rows.len() >= most || walk.looked_at >= LOOKED_AT || Instant::now() > until {
+                if rows.len() >= most || walk.is_spent(until) {
                     is_all = false;
                     break 'pages;
                 }
@@ -149,8 +137,6 @@ impl Console {
                 let is_own = listed.project.as_ref().is_none_or(|own| who.projects.include(own));
                 if is_own && !seen.contains(&listed.id) {
                     let row = self.row(who, &account, &listed, Some(at)).await?;
-                    // What is known of a call is listed by that, and not by who asked in vain.
-                    let row = row.filter(|row| listed.project.is_some() || row.is_of_nothing());
                     if row.is_some() {
                         seen.insert(listed.id);
                     }
@@ -202,8 +188,9 @@ impl Console {
         Ok(all)
     }
 
-    /// The row of what is listed; `None` where nothing is known of it any more, or where it is listed
-    /// again, at a later revision than `at`.
+    /// The row of what is listed; `None` where nothing is known of it, where it is another's to know, or
+    /// where it is listed elsewhere: what an alias leads to by its own id, and of what stands in both sets
+    /// the later one. `at`: where it was found.
     pub(super) async fn row(
         &self,
         who: &Principal,
@@ -211,35 +198,56 @@ impl Console {
         listed: &Listed,
         at: Option<u64>,
     ) -> Result<Option<Row>, ServiceError> {
-        let Listed { id, .. } = listed;
-        let found = self.handoffs.glance(account, id).await?;
-        let (handoff, state) = match found {
-            Found::Live(handoff) => (Some(handoff), State::Live),
-            Found::Gone(how) => (None, how.into()),
-            Found::Never => (None, State::Missing),
+        let id = &listed.id;
+        let found = match self.handoffs.glance(account, id).await? {
+            Found::Live(handoff) if who.reaches(&handoff.heading).is_err() => return Ok(None),
+            Found::Live(handoff) => Ok(Read { handoff, matched_by: MatchedBy::Id }),
+            Found::Gone(how) => Err(Miss::of(how.into()).into()),
+            Found::Never => Err(Miss::of(Missing::NeverWritten).into()),
         };
-        if handoff.as_ref().is_some_and(|handoff| {
-            !who.projects.include(&handoff.heading.project)
-                || at.is_some_and(|at| at < handoff.revision)
-        }) {
+        let is_alias = found.is_err() && self.handoffs.by_alias(account, id).await?.is_some();
+        let is_older = |read: &Read| at.is_some_and(|at| at < read.handoff.revision);
+        if is_alias || found.as_ref().is_ok_and(is_older) {
             return Ok(None);
         }
-        let told = self.timelines.told(account, id).await?;
-        let now = self.clock.now();
-        let mut events = told.events;
-        events.retain(|event| is_open(who, account, event.project.as_ref(), event.client_env));
-        if events.is_empty() && handoff.is_none() {
-            return Ok(None);
+        let told = self.handoffs.told_of(who, account, &ask(account, id), &found).await?;
+        let handoff = found.ok().map(|read| read.handoff);
+        let Some(story) = told else { return Ok(None) };
+        let near = self.near(who, account, &story).await?;
+        let row = Row::of(&story, handoff.as_deref(), near.as_ref(), self.clock.now());
+        // What was asked for in vain is listed as that where nothing else lists it.
+        let since = at.filter(|_| listed.project.is_some()).unwrap_or_default();
+        let is_doubled = at.is_some() && self.is_heard_of(who, &row, since).await?;
+        let is_both = listed.project.is_none() && at.is_some() && handoff.is_some();
+        Ok(Some(row).filter(|_| !is_doubled && !is_both))
+    }
+
+    /// An id that was written lately and is nearly that of a story which nobody has written.
+    pub(super) async fn near(
+        &self,
+        who: &Principal,
+        account: &AccountId,
+        story: &Story,
+    ) -> Result<Option<HandoffId>, ServiceError> {
+        match story.state {
+            State::Missing => Ok(self.handoffs.near(who, account, &story.id).await?),
+            State::Live | State::Expired | State::Erased => Ok(None),
         }
-        let acceptances = acceptances(&events, now);
-        let (id, left_out) = (id.clone(), told.left_out);
-        let events = in_order(events, state);
-        let story = Story { id, state, events, left_out, acceptances };
-        let near = match state {
-            State::Missing => self.handoffs.near(who, account, &story.id).await?,
-            State::Live | State::Expired | State::Erased => None,
-        };
-        Ok(Some(Row::of(&story, handoff.as_deref(), near.as_ref(), now)))
+    }
+
+    /// Whether a row's call is listed later than `since` on its own account.
+    async fn is_heard_of(
+        &self,
+        who: &Principal,
+        row: &Row,
+        since: u64,
+    ) -> Result<bool, ServiceError> {
+        let Some(connector) = &row.connector_id else { return Ok(false) };
+        let call = self.calls.glance(&names::call(connector, &row.id)).await?.live();
+        Ok(call.is_some_and(|call| {
+            let of = call.record.of.as_ref();
+            call.revision() > since && of.is_some_and(|(_, own)| who.projects.include(own))
+        }))
     }
 
     /// What was asked for lately in vain, as sets would list it, without a project. Whose it would be nobody
@@ -274,8 +282,15 @@ struct Walk {
     looked_at: usize,
 }
 
-/// Before everything that was last heard of at `to`.
+impl Walk {
+    /// Whether the page has cost what it may. Something is looked at, however slow the store is, or it would
+    /// never go on.
+    fn is_spent(&self, until: Instant) -> bool {
+        self.looked_at > 0 && (self.looked_at >= LOOKED_AT || Instant::now() > until)
+    }
+}
+
+/// Before everything that was last heard of at `to`: names of that moment are longer.
 fn beginning(to: Option<Timestamp>) -> Option<Vec<u8>> {
-    let next = to?.micros().saturating_add(1);
-    Some((!next).to_be_bytes().to_vec())
+    Some((!to?.micros()).to_be_bytes().to_vec())
 }

@@ -15,7 +15,6 @@ use crate::domain::handoff_id::HandoffId;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
 use crate::domain::timeline::What;
-use crate::domain::timeline::cause::Known;
 use crate::domain::timeline::tell::tell;
 use crate::service::console::row::known;
 use crate::service::error::ServiceError;
@@ -35,8 +34,8 @@ use crate::store::task::StoredTask;
 pub use crate::service::console::list::Connected;
 pub use crate::service::console::list::Filter;
 pub use crate::service::console::list::MOST;
-pub use crate::service::console::list::Only;
 pub use crate::service::console::list::Page;
+pub use crate::service::console::row::Flag;
 pub use crate::service::console::row::Row;
 
 /// Use cases of the console.
@@ -100,10 +99,11 @@ impl Console {
         let ask = ask(&account, id);
         let story = self.handoffs.story_in(who, &account, &ask).await?;
         let handoff = self.handoffs.glance(&account, &story.id).await?.live();
-        let near = self.handoffs.near(who, &account, id).await?;
+        let handoff = handoff.filter(|handoff| who.reaches(&handoff.heading).is_ok());
+        let near = self.near(who, &account, &story).await?;
         let now = self.clock.now();
         let row = Row::of(&story, handoff.as_deref(), near.as_ref(), now);
-        let sentences = tell(&Known { now, ..known(&story, near.as_ref(), now) });
+        let sentences = tell(&known(&story, near.as_ref(), now));
         let links = self.links(&account, &story).await?;
         Ok(Told { row, sentences, story, links })
     }

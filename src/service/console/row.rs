@@ -9,8 +9,8 @@ use crate::domain::handoff::Handoff;
 use crate::domain::handoff_id::HandoffId;
 use crate::domain::timeline::Event;
 use crate::domain::timeline::What;
-use crate::domain::timeline::cause::Known;
 use crate::domain::timeline::cause::cause;
+use crate::domain::timeline::known::Known;
 use crate::domain::timeline::lead::Outcome;
 use crate::domain::timeline::steps::Step;
 use crate::domain::timeline::steps::steps;
@@ -52,6 +52,18 @@ pub enum Flag {
     RefusedSignature,
 }
 
+impl Flag {
+    /// Reads its word.
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "connected_blind" => Some(Self::ConnectedBlind),
+            "near_miss" => Some(Self::NearMiss),
+            "refused_signature" => Some(Self::RefusedSignature),
+            _ => None,
+        }
+    }
+}
+
 impl Row {
     /// The row of a story; `near` is an id that was written and is nearly the story's own.
     pub(super) fn of(
@@ -83,19 +95,12 @@ impl Row {
             status: heading.map_or_else(|| gone(story.state), |heading| heading.status.as_str()),
             first_at: story.events.iter().map(|event| event.at).min(),
             last_at: story.events.iter().map(last_at).max(),
-            steps: steps(&story.events),
+            steps: steps(&story.events, &story.acceptances),
             outcome: worst.map(|worst| worst.outcome),
             lead_seconds: worst.and_then(|worst| worst.lead_seconds),
             flags: flags.into_iter().filter(|(is_so, _)| *is_so).map(|(_, flag)| flag).collect(),
             cause: cause(&known).unwrap_or_default(),
         }
-    }
-}
-
-impl Row {
-    /// Whether nothing is known but that it was asked for.
-    pub(super) fn is_of_nothing(&self) -> bool {
-        self.project_id.is_none()
     }
 }
 

@@ -31,6 +31,8 @@ impl Console {
     ) -> Result<Page, ServiceError> {
         let account = require(who, Scope::OpsRead, account)?;
         let text = text.trim();
+        // Whoever tries numbers one after the other would undo their hashes.
+        self.handoffs.may_look(who)?;
         let mut found: Vec<(Option<Timestamp>, Listed)> = Vec::new();
         if let Ok(id) = text.parse::<HandoffId>() {
             let of_task = self.tied_to(&account, text).await?;
@@ -40,7 +42,8 @@ impl Console {
             found.extend(ids.into_iter().map(|id| (None, Listed { project: None, id })));
         }
         let marks = self.callers.marks(&account, text);
-        let sets: Vec<_> = marks.iter().map(|mark| names::of_caller(&account, mark)).collect();
+        let mut sets: Vec<_> = marks.iter().map(|mark| names::of_caller(&account, mark)).collect();
+        sets.extend(text.parse().ok().map(|id| names::handoffs_sharing(&account, &id)));
         for name in self.newest(&sets, None, FOUND).await? {
             if let Some((revision, project, id)) = names::read_listed(&name) {
                 let at = Timestamp::from_micros(revision);
@@ -58,6 +61,9 @@ impl Console {
             let row = self.row(who, &account, &listed, None).await?;
             page.rows.extend(row.filter(|row| filter.takes(row)));
             seen.push(listed.id);
+        }
+        if page.rows.is_empty() {
+            self.handoffs.missed_in_search(who, &account, text)?;
         }
         Ok(page)
     }

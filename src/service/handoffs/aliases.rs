@@ -142,7 +142,7 @@ impl Handoffs {
     }
 
     /// The handoff that answers to an alias.
-    pub(super) async fn by_alias(
+    pub(in crate::service) async fn by_alias(
         &self,
         account: &AccountId,
         alias: &HandoffId,

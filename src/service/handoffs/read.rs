@@ -114,7 +114,9 @@ impl Handoffs {
             }
             if let Some(_permit) = enter()? {
                 let since = Instant::now();
-                found = self.wait(who, &account, ask, patience).await;
+                // Whoever waits for what follows what is there is told when that is erased.
+                let is_seen = found.is_ok() && !patience.is_strict;
+                found = self.wait(who, &account, ask, (patience, is_seen)).await;
                 waited = Some(since.elapsed());
             }
         }
@@ -208,7 +210,7 @@ impl Handoffs {
         who: &Principal,
         account: &AccountId,
         ask: &Ask,
-        patience: Patience,
+        (patience, is_seen): (Patience, bool),
     ) -> Result<Read, ServiceError> {
         let until = patience.until.unwrap_or_else(Instant::now);
         loop {
@@ -224,7 +226,8 @@ impl Handoffs {
                 }
             }
             let found = self.find(who, account, ask).await;
-            if !patience.wants_other_than(&found) || self.records.is_closing() {
+            let is_gone = is_seen && found.is_err();
+            if is_gone || !patience.wants_other_than(&found) || self.records.is_closing() {
                 return found;
             }
             if timeout_at(until, watch.rung()).await.is_err() {

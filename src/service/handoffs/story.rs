@@ -85,37 +85,42 @@ impl Handoffs {
             return Err(ServiceError::NoTimeline);
         }
         let found = self.find(who, account, ask).await;
-        let mut state = match &found {
-            Ok(_) => State::Live,
-            Err(ServiceError::NoHandoff(miss)) => match miss.why {
-                Missing::NeverWritten => State::Missing,
-                Missing::Expired => State::Expired,
-                Missing::Erased => State::Erased,
-                Missing::InOtherProject | Missing::InOtherEnvironment => {
-                    return self.no_story(who, account, ask, found).await;
-                }
-            },
-            Err(_) => return self.no_story(who, account, ask, found).await,
-        };
+        if let Some(story) = self.told_of(who, account, ask, &found).await? {
+            return Ok(story);
+        }
+        self.conclude(who, account, ask, found).await?;
+        Err(ServiceError::NoTimeline)
+    }
+
+    /// The story of what was found, or was not; none where there is nothing to tell, or it is not for the
+    /// caller.
+    pub(in crate::service) async fn told_of(
+        &self,
+        who: &Principal,
+        account: &AccountId,
+        ask: &Ask,
+        found: &Result<Read, ServiceError>,
+    ) -> Result<Option<Story>, ServiceError> {
+        let Some(mut state) = state_of(found) else { return Ok(None) };
         let (By::Id(asked) | By::SharedId(asked)) = &ask.by;
-        let own = found.as_ref().ok().map(|read| read.handoff.heading.id.clone());
-        let shared_id = found.as_ref().ok().and_then(|read| read.handoff.heading.shared_id.clone());
-        let own = match own {
+        let heading = found.as_ref().ok().map(|read| &read.handoff.heading);
+        let own = match heading {
+            Some(heading) => Some(heading.id.clone()),
             // Whose alias it was, if it was one: that is remembered longer than the handoff.
             None if who.is_of_one_call() => None,
             None => self.ids_of(account, asked).await?.into_iter().next(),
-            own => own,
         };
         if let (State::Missing, Some(own)) = (state, &own)
-            && let Found::Gone(how) = self.records.get(&names::handoff(account, own)).await?
+            && let Found::Gone(how) = self.records.glance(&names::handoff(account, own)).await?
         {
             state = how.into();
         }
         let mut ids = self.ids_told(who, account, own.as_ref().unwrap_or(asked)).await?;
         if !who.is_of_one_call() {
-            for id in std::iter::once(asked.clone()).chain(shared_id) {
-                if self.there(account, &id).await?.is_none() {
-                    ids.push(id);
+            let shared_id = heading.and_then(|heading| heading.shared_id.as_ref());
+            for id in std::iter::once(asked).chain(shared_id) {
+                if own.as_ref() != Some(id) && !self.is_there(account, id).await? {
+                    ids.push(id.clone());
                 }
             }
         }
@@ -130,22 +135,16 @@ impl Handoffs {
             && !events.iter().filter(is_placed).any(is_open);
         events.retain(is_open);
         if (events.is_empty() || is_foreign) && state != State::Live {
-            return self.no_story(who, account, ask, found).await;
+            return Ok(None);
         }
         let acceptances = acceptances(&events, self.clock.now());
         let id = own.unwrap_or_else(|| asked.clone());
-        Ok(Story { id, state, events: in_order(events, state), left_out, acceptances })
+        let events = in_order(events, state);
+        Ok(Some(Story { id, state, events, left_out, acceptances }))
     }
 
-    async fn no_story(
-        &self,
-        who: &Principal,
-        account: &AccountId,
-        ask: &Ask,
-        found: Result<Read, ServiceError>,
-    ) -> Result<Story, ServiceError> {
-        self.conclude(who, account, ask, found).await?;
-        Err(ServiceError::NoTimeline)
+    async fn is_there(&self, account: &AccountId, id: &HandoffId) -> Result<bool, StoreError> {
+        Ok(self.records.glance(&names::handoff(account, id)).await?.live().is_some())
     }
 
     /// Under which ids things may have been told of a handoff: its own, and those that lead to it. One whose
@@ -162,7 +161,7 @@ impl Handoffs {
         }
         for alias in self.aliases_of(account, own).await? {
             // What was written under it since is another handoff.
-            if self.there(account, &alias).await?.is_none() {
+            if !self.is_there(account, &alias).await? {
                 ids.push(alias);
             }
         }
@@ -215,6 +214,8 @@ impl Handoffs {
         let handoff = self.conclude(who, &account, ask, found).await?.handoff;
         let by = Timelines::by(who);
         let worker = who.flex_user().map(|user| user.worker.clone()).unwrap_or_default();
+        // Whoever has a link cannot know a task; made-up ones would push out what else happened.
+        let said = if who.view_link().is_some() { Said { task_sid: None, ..said } } else { said };
         let task_sid = said.task_sid.clone().unwrap_or_default();
         let what = What::Receipt {
             receipt: said.receipt,
@@ -271,6 +272,21 @@ impl Handoffs {
         }
     }
 
+    /// Whether somebody may go on looking for what may not be there.
+    pub(in crate::service) fn may_look(&self, who: &Principal) -> Result<(), ServiceError> {
+        Ok(self.rates.may_look(&who.name)?)
+    }
+
+    /// Counts a search that found nothing.
+    pub(in crate::service) fn missed_in_search(
+        &self,
+        who: &Principal,
+        account: &AccountId,
+        text: &str,
+    ) -> Result<(), ServiceError> {
+        Ok(self.rates.missed(&who.name, (account, text))?)
+    }
+
     /// What seals cursors.
     pub(in crate::service) fn seal(&self) -> &Seal {
         self.records.seal()
@@ -301,6 +317,20 @@ impl Handoffs {
             return Ok(if is_open { Tied::Handoff(found) } else { Tied::Foreign });
         }
         Ok(Tied::Nothing)
+    }
+}
+
+/// Whether what was looked for is there; nothing of what is not the caller's to know, or was not looked for.
+fn state_of(found: &Result<Read, ServiceError>) -> Option<State> {
+    match found {
+        Ok(_) => Some(State::Live),
+        Err(ServiceError::NoHandoff(miss)) => match miss.why {
+            Missing::NeverWritten => Some(State::Missing),
+            Missing::Expired => Some(State::Expired),
+            Missing::Erased => Some(State::Erased),
+            Missing::InOtherProject | Missing::InOtherEnvironment => None,
+        },
+        Err(_) => None,
     }
 }
 

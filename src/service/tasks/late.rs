@@ -7,7 +7,6 @@ use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
 use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -22,7 +21,6 @@ use crate::domain::timeline::What;
 use crate::service::handoffs::Changed;
 use crate::service::tasks::Tasks;
 use crate::service::timelines::Telling;
-use crate::service::view_links::in_task;
 use crate::store::journals::Name;
 use crate::store::kv::StoreError;
 use crate::store::names;
@@ -178,10 +176,9 @@ impl Tasks {
             return Err(TaskError::Gone);
         }
         let Some(handoff) = self.meant(connector, task).await? else { return Ok(()) };
-        let (id, now) = (&handoff.heading.id, self.parts.clock.now());
-        let view_link = in_task(&self.parts.links, connector, id, (&self.parts.public_url, now));
         let about = About {
-            view_link: view_link.as_ref().map_or("", |link| link.expose_secret()),
+            // The task's own stays.
+            view_link: "",
             id: handoff.heading.id.as_str(),
             connector_id: connector.id.as_str(),
             public_url: &self.parts.public_url,

@@ -7,7 +7,6 @@ mod open;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::view_link::ViewLinks;
 use crate::domain::account_sid::AccountSid;
 use crate::domain::call::CALL_LIFE;
 use crate::domain::clock::Clock;
@@ -70,8 +69,6 @@ pub struct Parts {
     pub tasks: Arc<Records<StoredTask>>,
     /// What `TaskRouter` is told by.
     pub api: TaskApi,
-    /// What makes view links.
-    pub links: Arc<ViewLinks>,
     /// Where Baton is, as Twilio reaches it.
     pub public_url: String,
     /// What time it is.

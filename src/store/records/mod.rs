@@ -202,6 +202,9 @@ impl<V: Record> Records<V> {
             let outcome = records.store.kv.delete(delete).await;
             writing.ended();
             records.l1.forget(&key).await;
+            if let Ok(Outcome::Done(revision)) = outcome {
+                records.store.watchers.ring(&key, revision);
+            }
             outcome
         });
         write.await.map_err(StoreError::panicked)?

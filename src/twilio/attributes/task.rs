@@ -48,7 +48,7 @@ pub fn updated(
     let mut most = TASK_CHARACTERS;
     loop {
         let (ours, left_out) = of_task(about, status, Some(data), exposed, most);
-        let attributes = merge(before, &patch(&ours, &there)?)?;
+        let attributes = merge(before, &patch(&ours, &there, exposed)?)?;
         let characters = attributes.chars().count();
         if characters <= MOST_CHARACTERS {
             return Some(Updated { attributes, left_out });
@@ -59,7 +59,7 @@ pub fn updated(
 }
 
 /// What turns attributes that are there into `ours`.
-fn patch(ours: &str, there: &Map<String, Value>) -> Option<String> {
+fn patch(ours: &str, there: &Map<String, Value>, exposed: &settings::Flex) -> Option<String> {
     let mut patch: Map<String, Value> = serde_json::from_str(ours).ok()?;
     patch.retain(|name, _| !NOT_AGAIN.contains(&name.as_str()));
     // Of what was exposed before and is not in `data` any more nothing stays.
@@ -69,6 +69,10 @@ fn patch(ours: &str, there: &Map<String, Value>) -> Option<String> {
         for gone in old.keys() {
             new.entry(gone.clone()).or_insert(Value::Null);
         }
+    }
+    // It was made with the task, and is taken out once its connector wants none there.
+    if let (false, Some(Value::Object(baton))) = (exposed.view_link, patch.get_mut("baton")) {
+        baton.insert("view_link".to_owned(), Value::Null);
     }
     // Twilio knew it when the task was made, and says nothing of it now.
     if let Some(Value::Object(customers)) = patch.get_mut("customers") {

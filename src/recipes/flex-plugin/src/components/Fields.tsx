@@ -17,7 +17,7 @@ interface Props {
   depth?: number;
 }
 
-/** Members as name and value, in their own order. */
+/** Members as name and value, in their own order. A `dl` takes each of them in one box, and no deeper. */
 export function Fields({ fields, isList = false, depth = 0 }: Props): JSX.Element {
   const [shown, setShown] = useState(AT_ONCE);
   const more = fields.length - shown;
@@ -27,6 +27,9 @@ export function Fields({ fields, isList = false, depth = 0 }: Props): JSX.Elemen
         {fields.slice(0, shown).map((field, place) => (
           <Box
             key={field.name}
+            display={field.fields ? 'block' : 'flex'}
+            flexWrap="wrap"
+            columnGap="space40"
             borderTopWidth={place === 0 ? 'borderWidth0' : 'borderWidth10'}
             borderTopStyle="solid"
             borderTopColor="colorBorderWeaker"
@@ -85,11 +88,20 @@ function Scalar({ name, field }: { name: string; field: Field }): JSX.Element {
   const { kind, text = '' } = field;
   const isEmpty = kind === 'null' || text === '';
   return (
-    <Box display="flex" flexWrap="wrap" columnGap="space40" paddingY="space20">
-      <Box as="dt" flex="1 1 30%" minWidth="size10">
+    <>
+      <Box as="dt" flex="1 1 30%" minWidth="size10" paddingY="space20">
         <Name of={name} />
       </Box>
-      <Box as="dd" margin="space0" flex="2 1 55%" minWidth="size0" display="flex" alignItems="flex-start" columnGap="space20">
+      <Box
+        as="dd"
+        margin="space0"
+        flex="2 1 55%"
+        minWidth="size0"
+        display="flex"
+        alignItems="flex-start"
+        columnGap="space20"
+        paddingY="space20"
+      >
         <Box
           flexGrow={1}
           minWidth="size0"
@@ -102,7 +114,7 @@ function Scalar({ name, field }: { name: string; field: Field }): JSX.Element {
         </Box>
         {!isEmpty && <CopyButton name={name} text={text} />}
       </Box>
-    </Box>
+    </>
   );
 }
 
