@@ -2,106 +2,29 @@
 // everything here is asked by scripts of pages: one of an origin that is in the settings, one of Flex's own,
 // and some of origins that are not allowed. Twilio is pretended here, the REST API that confirms the link and
 // the one that knows Flex users' tokens. This programme starts Baton itself, for it must know the pages'
-// origins. `run` tells it:
-//
-//   BATON      the program
-//   TEMP       an empty directory; `pids` in it names what is to be ended if this programme cannot
-//   CHROMIUM   the browser, if it is not /usr/bin/chromium
+// origins.
 //
 // The last line is "N passed, N failed"; the exit code is 1 if any failed.
 
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { appendFileSync, openSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { chromium } from 'playwright-core';
 import { run } from '../twilio/checks.mjs';
-
-const { BATON, TEMP, CHROMIUM = '/usr/bin/chromium' } = process.env;
+import {
+  callSid, certificate, endsWithin, from, hex, launch, linkedConnector, listening, okay, pretendTwilio,
+  startBaton,
+} from './common.mjs';
 
 // All of it takes a few seconds.
-setTimeout(() => {
-  console.log('not ok - it takes longer than two minutes');
-  process.exit(1);
-}, 120_000).unref();
-for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
+endsWithin(2);
 
-const TIMEOUT_MS = 15_000;
-const hex = (digits) => randomBytes(digits / 2).toString('hex');
-const callSid = () => `CA${hex(32)}`;
-
-const ACCOUNT = `AC${hex(32)}`;
 const OTHER_ACCOUNT = `AC${hex(32)}`;
-const AUTH_TOKEN = hex(32);
 const PROJECT = 'PROJECT-1a2b3c4d';
-const WORKER = { identity: 'zoe_40example_2Ecom', worker_sid: `WK${hex(32)}` };
 const DATA = { name: 'Zoë O\'Brien', summary: 'Invoice 17 is "wrong" שלום 📞', order: { sums: [12.5, 0, -3] } };
 
-async function listening(server) {
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return server.address().port;
-}
-
-// --- Twilio: one account, and what is known of each Flex user's token
-
-const known = new Map();
-const asked = [];
-
-const part = (bytes) => randomBytes(bytes).toString('base64url');
-
-// A token of Flex's form, of which Twilio then says what `answer` is. It is opaque to everyone else.
-function token(answer) {
-  const head = Buffer.from('{"alg":"RSA-OAEP","enc":"A256GCM"}').toString('base64url');
-  const made = [head, part(256), part(12), part(400), part(16)].join('.');
-  known.set(made, answer);
-  return made;
-}
-
-const from = (seconds) => new Date(Date.now() + seconds * 1000).toISOString();
-const user = (rest = {}) => token([200, {
-  valid: true, expiration: from(3600), roles: ['agent'], realm_user_id: 'unused', ...WORKER, ...rest,
-}]);
-const notKnown = [200, { valid: false, code: 20404, message: 'Token is invalid' }];
-
-const RESOURCES = {
-  [`GET /2010-04-01/Accounts/${ACCOUNT}.json`]: ({ url: uri }) => (
-    [200, { sid: ACCOUNT, friendly_name: 'Pretend', status: 'active', type: 'Full', uri }]),
-  [`POST /v1/Accounts/${ACCOUNT}/Tokens/validate`]: (_, body) => {
-    const { token: given } = JSON.parse(body);
-    asked.push(given);
-    return known.get(given) ?? notKnown;
-  },
-};
-
-function twilioAnswers(request, body) {
-  const basic = Buffer.from(`${ACCOUNT}:${AUTH_TOKEN}`).toString('base64');
-  if (request.headers.authorization !== `Basic ${basic}`) {
-    return [401, { code: 20003, message: 'Authenticate', status: 401 }];
-  }
-  const name = `${request.method} ${request.url}`;
-  if (Object.hasOwn(RESOURCES, name)) return RESOURCES[name](request, body);
-  return [404, { code: 20404, message: `The requested resource ${request.url} was not found`, status: 404 }];
-}
-
-const twilio = createServer(async (request, response) => {
-  try {
-    const chunks = [];
-    for await (const chunk of request) chunks.push(chunk);
-    const [status, body] = twilioAnswers(request, Buffer.concat(chunks).toString());
-    response.writeHead(status, { 'content-type': 'application/json;charset=utf-8' });
-    response.end(JSON.stringify(body));
-  } catch (error) {
-    console.log(error.stack);
-    response.destroy();
-  }
-});
-const twilioUrl = `http://127.0.0.1:${await listening(twilio)}`;
+const twilio = await pretendTwilio();
+const { account: ACCOUNT, worker: WORKER, token, user, notKnown, asked } = twilio;
 
 // --- The pages: each has one function, which tells what its script learns
 
@@ -135,66 +58,13 @@ const SAME_BY_NAME = `http://localhost:${port}`;
 const FLEX = 'https://flex.twilio.com';
 
 // The browser is told to look for Flex here, and not to mind who says that it is.
-execFileSync('openssl', [
-  'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=flex.twilio.com',
-  '-keyout', `${TEMP}/tls.key`, '-out', `${TEMP}/tls.pem`,
-], { stdio: 'pipe' });
-const tls = { key: readFileSync(`${TEMP}/tls.key`), cert: readFileSync(`${TEMP}/tls.pem`) };
-const flexPort = await listening(createTlsServer(tls, servesPages));
+const flexPort = await listening(createTlsServer(certificate('flex.twilio.com'), servesPages));
 
 // --- Baton
 
-const baton = spawn(BATON, ['serve', '--listen', '127.0.0.1:0', '--cors-origins', ORIGIN], {
-  env: {
-    ...process.env,
-    BATON_DATA_DIR: `${TEMP}/baton`,
-    BATON_DRAIN_SECONDS: '0',
-    BATON_TWILIO_API_URL: twilioUrl,
-    BATON_TWILIO_IAM_URL: twilioUrl,
-  },
-  stdio: ['ignore', 'pipe', openSync(`${TEMP}/baton-stderr.log`, 'w')],
-});
-process.on('exit', () => baton.kill());
-// Without it there is nothing to kill, and 'exit' comes next.
-baton.on('error', (error) => console.log(error.message));
-if (baton.pid) appendFileSync(`${TEMP}/pids`, `${baton.pid}\n`);
-const batonEnds = once(baton, 'close').then(() => {
-  throw new Error('Baton ended');
-});
-batonEnds.catch(() => {});
-
-const firstLine = once(createInterface(baton.stdout), 'line');
-const [line] = await Promise.race([firstLine, batonEnds, sleep(TIMEOUT_MS, [], { ref: false })]);
-const [, SERVER] = /^Baton listens on (http:\/\/127\.0\.0\.1:\d+)$/.exec(line) ?? [];
-assert.ok(SERVER, `Baton did not tell where it listens: '${line}'`);
-const ADMIN_KEY = readFileSync(`${TEMP}/baton/admin.key`, 'utf8').trim();
-
-// From this programme, to which no browser's rules apply.
-async function api(method, target, { headers = {}, body } = {}) {
-  const response = await fetch(`${SERVER}${target}`, {
-    method,
-    headers: body === undefined ? headers : { 'content-type': 'application/json', ...headers },
-    body: body === undefined ? undefined : JSON.stringify(body),
-    signal: AbortSignal.timeout(TIMEOUT_MS),
-  });
-  return { status: response.status, headers: Object.fromEntries(response.headers), body: await response.text() };
-}
-
-function okay({ status, body }) {
-  assert.ok([200, 201].includes(status), body);
-  return JSON.parse(body);
-}
-
-// One connector, linked to the account as the add-on does it.
-const { connector_id: connectorId, connector_token: connectorToken } = okay(await api('POST', '/api/v1/connector', {
-  headers: { 'x-api-key': ADMIN_KEY },
-  body: { name: 'Front desk', project_id: PROJECT, client_env: 'live' },
-}));
-const asConnector = { authorization: `Bearer ${connectorToken}` };
-const { link } = okay(await api('POST', '/api/v1/connector/link', {
-  headers: asConnector, body: { account_sid: ACCOUNT, auth_token: AUTH_TOKEN },
-}));
-assert.deepEqual([link.account_sid, link.state], [ACCOUNT, 'verified']);
+const baton = await startBaton({ args: ['--cors-origins', ORIGIN], env: twilio.env });
+const { url: SERVER, adminKey: ADMIN_KEY, api } = baton;
+const { id: connectorId, headers: asConnector } = await linkedConnector(baton, twilio, { project_id: PROJECT });
 console.log(`Baton ${SERVER}, its connector ${connectorId}, page ${ORIGIN}`);
 
 const at = (id, rest = '') => `/v1/handoff_state?id=${id}${rest}`;
@@ -210,17 +80,9 @@ async function stored(id) {
   return [status, headers['x-handoff-revision']];
 }
 
-// --- The browser. It finds nothing but this machine
+// --- The browser
 
-const browser = await chromium.launch({
-  executablePath: CHROMIUM,
-  args: [
-    '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-    '--disable-background-networking', '--disable-component-update', '--disable-sync',
-    `--host-resolver-rules=MAP flex.twilio.com 127.0.0.1:${flexPort}, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, `
-      + 'EXCLUDE localhost',
-  ],
-});
+const browser = await launch([], { 'flex.twilio.com': flexPort });
 console.log(`Chromium ${browser.version()}`);
 const context = await browser.newContext({ ignoreHTTPSErrors: true });
 
@@ -523,7 +385,6 @@ await run([
   ['pages of other origins get nothing', refusesOtherOrigins],
 ]);
 await browser.close();
-baton.kill();
-await Promise.race([batonEnds.catch(() => {}), sleep(5_000)]);
+await baton.stop();
 // Connections are kept alive.
 process.exit();

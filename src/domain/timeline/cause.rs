@@ -130,6 +130,7 @@ fn by_acceptance(known: &Known<'_>) -> Option<String> {
 /// A span as people say it.
 pub(super) fn seconds(span: Duration) -> String {
     match span.as_secs() {
+        0 if span.as_millis() < 50 && !span.is_zero() => format!("{} ms", span.as_millis().max(1)),
         ..10 => format!("{:.1} s", span.as_secs_f64()),
         10..120 => format!("{} s", span.as_secs()),
         120..7200 => format!("{} min", span.as_secs() / 60),

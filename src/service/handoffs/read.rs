@@ -85,7 +85,10 @@ impl Patience {
             Err(ServiceError::NoHandoff(miss)) => {
                 let is_held =
                     matches!(miss.why, Missing::InOtherProject | Missing::InOtherEnvironment);
-                miss.by_shared_id || !is_held
+                // Whoever waits for what follows what they have seen is told that it is gone.
+                let is_over = matches!(miss.why, Missing::Erased | Missing::Expired);
+                let follows = self.min_revision.is_some() && !self.is_strict;
+                (miss.by_shared_id || !is_held) && !(follows && is_over)
             }
             Err(_) => false,
         }
@@ -114,9 +117,7 @@ impl Handoffs {
             }
             if let Some(_permit) = enter()? {
                 let since = Instant::now();
-                // Whoever waits for what follows what is there is told when that is erased.
-                let is_seen = found.is_ok() && !patience.is_strict;
-                found = self.wait(who, &account, ask, (patience, is_seen)).await;
+                found = self.wait(who, &account, ask, patience).await;
                 waited = Some(since.elapsed());
             }
         }
@@ -210,7 +211,7 @@ impl Handoffs {
         who: &Principal,
         account: &AccountId,
         ask: &Ask,
-        (patience, is_seen): (Patience, bool),
+        patience: Patience,
     ) -> Result<Read, ServiceError> {
         let until = patience.until.unwrap_or_else(Instant::now);
         loop {
@@ -226,8 +227,7 @@ impl Handoffs {
                 }
             }
             let found = self.find(who, account, ask).await;
-            let is_gone = is_seen && found.is_err();
-            if is_gone || !patience.wants_other_than(&found) || self.records.is_closing() {
+            if !patience.wants_other_than(&found) || self.records.is_closing() {
                 return found;
             }
             if timeout_at(until, watch.rung()).await.is_err() {

@@ -119,7 +119,15 @@ function Why({ view }: { view: View }): JSX.Element | null {
           </Box>
         )}
         {facts.length > 0 && (
-          <Box as="dl" margin="space0" marginTop="space40" display="flex" flexWrap="wrap" columnGap="space70" rowGap="space20">
+          <Box
+            as="dl"
+            margin="space0"
+            marginTop="space40"
+            display="flex"
+            flexWrap="wrap"
+            columnGap="space70"
+            rowGap="space20"
+          >
             {facts.map(([name, value]) => (
               <Box key={name} display="flex" columnGap="space20" fontSize="fontSize30">
                 <Box as="dt" color="colorTextWeak">
