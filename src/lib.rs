@@ -51,6 +51,15 @@
 //! ([`service::tasks`], [`twilio::taskrouter`]). Whether context came in time is told from that alone
 //! ([`domain::timeline::lead`]).
 //!
+//! # Life of a look
+//!
+//! `/panel` and `/console` are one document each, the same for everybody, under a policy that names its one
+//! style and one script by hash ([`http::pages`]); what they show they ask for. A person reads
+//! [`domain::view`], which [`http`]'s view route answers: to a key, a Flex user, or whoever has a view link
+//! ([`auth::view_link`]). Operators sign in with a key ([`auth::session`]) and see calls as rows of steps, each with
+//! the likely cause of what went wrong ([`service::console`], [`domain::timeline::cause`]), and the last hour
+//! ([`telemetry::hour`]).
+//!
 //! # Life of a start
 //!
 //! Arguments → [`config::Settings`] (all faults in one report, exit 64) → the listener → the keys

@@ -75,10 +75,11 @@ fn greet(text: &mut String, app: &App, kind: StoreKind, data_dir: &Path) -> std:
     writeln!(text, "curl '{url}/v1/handoff_state?id={id}' -H {header}; echo")?;
     writeln!(text, "\n# 3. Make a read-only key for that Function")?;
     let program = quoted(&program());
-    write!(
+    writeln!(
         text,
         "{variable} BATON_URL={url} {program} key new --label 'Twilio Function' --scope handoff:read"
-    )
+    )?;
+    write!(text, "\n# And see what became of it, signed in with the admin key: {url}/console")
 }
 
 /// How this program was started, so that the command can be pasted.
