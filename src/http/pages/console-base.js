@@ -125,7 +125,8 @@ function target(path, parameters, account) {
   const query = new URLSearchParams();
   for (const name in parameters) if (parameters[name]) query.set(name, parameters[name]);
   if (account) query.set('account_id', account);
-  return `/console/${path}?${query}`;
+  // Relative, for a proxy may serve all of it under a path of its own.
+  return `console/${path}?${query}`;
 }
 
 // What is asked ahead, before it is known whether there is a session: an answer to who asks the same.

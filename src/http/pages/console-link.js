@@ -56,7 +56,7 @@ async function asConnector(token, path, init = {}) {
   if (!/^[\x21-\x7e]+$/.test(token)) {
     throw new Refused('That is no Connector Token: it has other characters than one has');
   }
-  return request(`/api/v1/connector/${path}`, {
+  return request(`api/v1/connector/${path}`, {
     credentials: 'omit', ...init, signal: state.leaving.signal,
     headers: { ...init.headers, authorization: `Bearer ${token}` },
   });

@@ -20,7 +20,7 @@ async function signIn(event) {
   const button = at('sign-in-form').querySelector('button');
   button.disabled = true;
   try {
-    const { body } = await request('/console/session', { method: 'POST', headers: { 'x-api-key': key } });
+    const { body } = await request('console/session', { method: 'POST', headers: { 'x-api-key': key } });
     enter(body);
   } catch (error) {
     signInSaid(whyRefused(error));
@@ -82,7 +82,7 @@ function leave(why = '') {
 async function signOut() {
   const { session } = state;
   try {
-    await request('/console/session', { method: 'DELETE' });
+    await request('console/session', { method: 'DELETE' });
     if (state.session === session) leave();
   } catch (error) {
     if (error.status === 401) leave();
@@ -103,7 +103,7 @@ function endsInTime() {
 async function begin() {
   askAhead('calls', { ...wantedCalls(), limit: pageSize() }, address().account);
   try {
-    const { body } = await request('/console/session');
+    const { body } = await request('console/session');
     enter(body);
   } catch (error) {
     show(at('sign-in'));
