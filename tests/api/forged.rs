@@ -24,36 +24,38 @@ use crate::tokens::at_every_route;
 use crate::tokens::call_token;
 use crate::tokens::is_webhook;
 
-/// A server whose signing key the test knows.
-struct Signing {
-    server: Server,
+/// A signing key that the test knows, for servers to sign with.
+pub struct SigningKey {
     key: Vec<u8>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
-impl Signing {
-    fn start() -> Self {
+impl SigningKey {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap().as_ref().to_vec();
-        let file = folder.path().join("keys");
-        std::fs::write(&file, STANDARD.encode(&key)).unwrap();
-        let server = Server::with(&["--signing-keys-file", file.to_str().unwrap()]);
-        Self { server, key, _folder: folder }
+        std::fs::write(folder.path().join("keys"), STANDARD.encode(&key)).unwrap();
+        Self { key, folder }
     }
 
-    /// A token that says something else than the good one, signed with the server's own key.
-    fn signed(&self, good: &str, change: impl FnOnce(&mut Header, &mut Value)) -> String {
+    /// A server that signs with it.
+    pub fn server(&self) -> Server {
+        Server::with(&["--signing-keys-file", self.folder.path().join("keys").to_str().unwrap()])
+    }
+
+    /// A token that says something else than a good one, signed with the server's own key.
+    pub fn signed(&self, good: &str, change: impl FnOnce(&mut Header, &mut Value)) -> String {
         let (mut header, mut claims) = parts(good);
         change(&mut header, &mut claims);
         jsonwebtoken::encode(&header, &claims, &EncodingKey::from_ed_der(&self.key)).unwrap()
     }
 
-    fn public(&self) -> Vec<u8> {
+    pub fn public(&self) -> Vec<u8> {
         Ed25519KeyPair::from_pkcs8(&self.key).unwrap().public_key().as_ref().to_vec()
     }
 }
 
-fn parts(token: &str) -> (Header, Value) {
+pub fn parts(token: &str) -> (Header, Value) {
     let header = jsonwebtoken::decode_header(token).unwrap();
     let claims = token.split('.').nth(1).unwrap();
     (header, serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap())
@@ -61,8 +63,8 @@ fn parts(token: &str) -> (Header, Value) {
 
 #[tokio::test]
 async fn no_forged_token_opens_any_route() {
-    let signing = Signing::start();
-    let server = &signing.server;
+    let signing = SigningKey::new();
+    let server = &signing.server();
     let (id, good) = made(&server.admin(), &reference("a", "live")).await;
     let (other, _) = made(&server.admin(), &reference("b", "live")).await;
     let foreign = Server::start();

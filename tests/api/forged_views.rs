@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::Ed25519KeyPair;
-use aws_lc_rs::signature::KeyPair;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 use jsonwebtoken::EncodingKey;
-use jsonwebtoken::Header;
 use reqwest::Method;
 use serde_json::Value;
 use serde_json::json;
@@ -19,6 +17,8 @@ use serde_json::json;
 use crate::connectors::PATH;
 use crate::connectors::bearer;
 use crate::flex_door::Desk;
+use crate::forged::SigningKey;
+use crate::forged::parts;
 use crate::harness::Client;
 use crate::harness::SID;
 use crate::harness::Server;
@@ -45,41 +45,6 @@ use crate::view::view;
 use crate::view_links::Office;
 use crate::view_links::link;
 
-/// A server whose signing key the test knows, and its tokens.
-struct Signing {
-    office: Office,
-    key: Vec<u8>,
-    _folder: tempfile::TempDir,
-}
-
-impl Signing {
-    async fn open() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap().as_ref().to_vec();
-        let file = folder.path().join("keys");
-        std::fs::write(&file, STANDARD.encode(&key)).unwrap();
-        let server = Server::with(&["--signing-keys-file", file.to_str().unwrap()]);
-        Self { office: Office::of(server).await, key, _folder: folder }
-    }
-
-    /// A token that says something else than a good one, signed with the server's own key.
-    fn signed(&self, good: &str, change: impl FnOnce(&mut Header, &mut Value)) -> String {
-        let (mut header, mut claims) = parts(good);
-        change(&mut header, &mut claims);
-        jsonwebtoken::encode(&header, &claims, &EncodingKey::from_ed_der(&self.key)).unwrap()
-    }
-
-    fn public(&self) -> Vec<u8> {
-        Ed25519KeyPair::from_pkcs8(&self.key).unwrap().public_key().as_ref().to_vec()
-    }
-}
-
-fn parts(token: &str) -> (Header, Value) {
-    let header = jsonwebtoken::decode_header(token).unwrap();
-    let claims = token.split('.').nth(1).unwrap();
-    (header, serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap())
-}
-
 /// It opens nothing, wherever it is shown.
 async fn opens_nothing(office: &Office, what: &str, token: &str) {
     let client = bearer(&office.server, token);
@@ -92,8 +57,8 @@ async fn opens_nothing(office: &Office, what: &str, token: &str) {
 
 #[tokio::test]
 async fn no_forged_link_opens_anything() {
-    let signing = Signing::open().await;
-    let office = &signing.office;
+    let signing = SigningKey::new();
+    let office = &Office::of(signing.server()).await;
     let (good, _) = link(&office.agent(), &json!({ "id": SID })).await;
     let foreign = Office::open().await;
     let (elsewhere, _) = link(&foreign.agent(), &json!({ "id": SID })).await;
@@ -161,8 +126,8 @@ async fn no_forged_link_opens_anything() {
 
 #[tokio::test]
 async fn a_link_and_a_connector_token_are_not_taken_for_each_other_nor_for_keys() {
-    let signing = Signing::open().await;
-    let office = &signing.office;
+    let signing = SigningKey::new();
+    let office = &Office::of(signing.server()).await;
     let (good, _) = link(&office.agent(), &json!({ "id": SID })).await;
     let (view_header, view_claims) = parts(&good);
     let (token_header, token_claims) = parts(&office.token);
