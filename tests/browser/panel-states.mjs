@@ -215,15 +215,15 @@ async function staysWhileTheNetworkIsGone() {
   const id = await write();
   const page = await open(await link(id));
   await article(page).waitFor();
-  // What is held already would be answered.
+  // What is held already is answered all the same.
   await page.route('**/v1/**', (route) => route.abort());
   await page.context().setOffline(true);
-  await write({ ...DATA, note: 'back again' }, { id });
   await shows(page, 'There is no network. What you see is', 12_000);
   await shows(page, 'old. Trying again');
   await shows(page, DATA.note);
   await assertInOrder(page);
   await snap(page, 'offline');
+  await write({ ...DATA, note: 'back again' }, { id });
   await page.unroute('**/v1/**');
   await page.context().setOffline(false);
   await shows(page, 'back again');

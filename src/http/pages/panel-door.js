@@ -22,7 +22,7 @@ function keepLink(token) {
   try {
     sessionStorage.setItem(linkKept, token);
   } catch {
-    // This frame may keep nothing: the link is good until the page is loaded anew.
+    // A frame may be kept from keeping anything.
   }
 }
 

@@ -62,11 +62,10 @@ function tell(refusal) {
 // Each gives for how long to wait then; undefined is until something happens.
 function settle(answer, startedAt) {
   const { status, code } = answer;
-  // A page that a network puts in the way of all others may say 200, too.
+  // A network may put its own page in the way.
   if (isPassing(status) || (status === 200 && !answer.json?.fields)) return failed(whyBusy(answer), answer);
   Object.assign(following, { failures: 0, trouble: undefined });
-  // Not after the first: whoever asks again at once is told of all that happens.
-  const least = shown || status !== 200 ? Math.max(0, LEAST_MS - (performance.now() - startedAt)) : 0;
+  const least = Math.max(0, LEAST_MS - (performance.now() - startedAt));
   if (status === 401) return refused(answer);
   following.refusals = 0;
   // The next time, Flex may have signed in somebody else.

@@ -4,7 +4,7 @@
 const receipts = { onScreen: false, told: new Set(), busy: false };
 const retry = new Bell();
 
-// Its own document's visibility says nothing of a frame that is scrolled away or cut off; this does.
+// Unlike the document's visibility, this sees that a frame is scrolled away or cut off.
 const observer = new IntersectionObserver((entries) => {
   receipts.onScreen = entries.at(-1).intersectionRatio >= 0.5;
   if (receipts.onScreen) tellRendered();
