@@ -267,3 +267,29 @@ async fn what_has_not_changed_is_not_sent_again() {
     let head = browser.send(Method::HEAD, CALLS, &[OWN], None).await;
     assert_eq!((head.ok_text(200), head.header("etag")), ("", &*tag));
 }
+
+#[tokio::test]
+async fn whoever_searches_in_vain_again_and_again_is_held_back() {
+    let server = Server::with(&["--rate-misses", "1", "--rate-misses-burst", "3"]);
+    let key = server.key(json!({ "scopes": ["ops:read"] })).await;
+    let operator = browser(&server, &key).await;
+    let search =
+        async |number: u32| asks(&operator, &format!("{CALLS}?q=4416329601{number:02}")).await;
+    let mut held_back = false;
+    for number in 0..8 {
+        held_back |= search(number).await.status == 429;
+    }
+    assert!(held_back);
+    search(9).await.refused(429, "TOO_MANY_MISSES");
+    asks(&operator, CALLS).await.ok(200);
+}
+
+#[tokio::test]
+async fn what_strangers_were_refused_is_for_whoever_looks_after_all_accounts() {
+    let server = Server::start();
+    server.nobody().read("CA-strange").await.refused(401, "MISSING_CREDENTIALS");
+    assert_eq!(Operator::of(&server, "default").await.ids("").await, ["CA-strange"]);
+    let key = server.key(json!({ "scopes": ["ops:read"] })).await;
+    let operator = browser(&server, &key).await;
+    assert_eq!(asks(&operator, CALLS).await.ok(200)["calls"], json!([]));
+}

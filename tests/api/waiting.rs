@@ -82,6 +82,27 @@ async fn it_waits_for_a_newer_revision_and_answers_what_there_is_when_time_is_up
 }
 
 #[tokio::test]
+async fn who_waits_for_what_follows_is_told_at_once_that_it_is_gone() {
+    let server = Server::start();
+    let admin = server.admin();
+    let revision = admin.write(SID, "{}").await.ok(201)["revision"].as_u64().unwrap();
+    let newer = format!("id={SID}&wait=8&min_revision={}", revision + 1);
+    let waiter = begin(&admin, &newer);
+    until_waiting(&server, 1).await;
+    admin.delete(&format!("/v1/handoff_state?id={SID}")).await.ok_text(204);
+    for waiter in [waiter, begin(&admin, &newer)] {
+        let (answer, took) = waiter.await.unwrap();
+        answer.refused(404, "HANDOFF_ERASED");
+        assert!(took < SOON, "{took:?}");
+    }
+    // Who waits for the call's handoff waits: it may be written again.
+    let waiter = begin(&admin, &format!("id={SID}&wait=8"));
+    until_waiting(&server, 1).await;
+    admin.write(SID, "{}").await.ok(201);
+    assert_eq!(waiter.await.unwrap().0.ok(200)["id"], SID);
+}
+
+#[tokio::test]
 async fn it_waits_by_shared_id_and_by_an_alias_that_comes_later() {
     let server = Server::start();
     let admin = server.admin();
