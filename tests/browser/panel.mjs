@@ -12,7 +12,7 @@ import { checks as ofSeen } from './panel-seen.mjs';
 import { beginWhatLasts, checks as ofStates, lasting } from './panel-states.mjs';
 
 // All of it takes about two minutes, one of them for what lasts a minute.
-endsWithin(5);
+endsWithin(8);
 
 // A part of a name runs the checks that have it in theirs.
 const only = process.argv[2] ?? '';
