@@ -34,6 +34,9 @@ pub struct Call {
     /// Whose it is; calls of earlier versions do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<(AccountId, ProjectId)>,
+    /// When it was heard of first, in microseconds since the epoch.
+    #[serde(default)]
+    pub began_at: u64,
     /// The mark of the caller's number, if they have one: not the number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller: Option<String>,
@@ -87,6 +90,7 @@ impl Call {
             connector,
             id,
             of: None,
+            began_at: 0,
             caller: None,
             account_sid: account_sid.to_owned(),
             legs: 0,

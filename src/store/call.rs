@@ -23,10 +23,13 @@ impl Plain for Call {
 
     fn members(&self) -> Vec<Member> {
         let Some((account, project)) = &self.of else { return Vec::new() };
-        let name = names::handoff_listed(project, &self.id);
+        // Among handoffs, which stand by their revision; where it stands does not change as the call goes on.
+        let listed = names::handoff_listed(project, &self.id);
+        let began = Member { set: Vec::new(), name: listed, order: Order::NewestFirst };
+        let name = began.place(self.began_at).name;
         let of_caller = self.caller.as_ref().map(|mark| names::of_caller(account, mark));
         let sets = std::iter::once(names::calls_of(account)).chain(of_caller);
-        sets.map(|set| Member { set, name: name.clone(), order: Order::NewestFirst }).collect()
+        sets.map(|set| Member { set, name: name.clone(), order: Order::ByName }).collect()
     }
 
     fn weight(&self) -> usize {

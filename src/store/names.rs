@@ -90,8 +90,7 @@ pub fn call(connector: &ConnectorId, call: &HandoffId) -> Vec<u8> {
     [b"v\0", connector.as_str().as_bytes(), b"\0", call.as_str().as_bytes()].concat()
 }
 
-/// The set of an account's calls, newest first by when they were heard of last; it lists
-/// [`handoff_listed`].
+/// The set of an account's calls, newest first by when they began; it lists [`handoff_listed`].
 pub fn calls_of(account: &AccountId) -> Vec<u8> {
     [b"vl\0", account.as_str().as_bytes()].concat()
 }

@@ -250,6 +250,7 @@ impl Calls {
         let Asked { connector, webhook, .. } = asked;
         Call {
             of: Some((connector.account.clone(), connector.project.clone())),
+            began_at: self.parts.clock.now().micros(),
             caller: self.parts.callers.mark(&connector.account, webhook.from()),
             ..Call::new(connector.id.clone(), call.clone(), signer(asked))
         }

@@ -1,5 +1,5 @@
-//! Listing calls: handoffs and calls in one order, newest first by when a handoff was last written or its
-//! call last heard of; and, before them, what was asked for and is not there.
+//! Listing calls: handoffs, calls, and what was asked for and is not there, in one order, newest first: by
+//! when a handoff was last written, a call began, or somebody asked last.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -35,7 +35,6 @@ use crate::store::kv::Order;
 use crate::store::kv::newest_first;
 use crate::store::l1::Found;
 use crate::store::names;
-use crate::store::record::Record;
 
 /// Most calls on a page.
 pub const MOST: usize = 1000;
@@ -58,7 +57,7 @@ pub struct Filter {
     pub status: Option<String>,
     /// With which this went wrong.
     pub only: Option<Flag>,
-    /// Written, or heard of, at this moment or later.
+    /// Written, begun, or asked for, at this moment or later.
     pub from: Option<Timestamp>,
     /// At this moment or earlier.
     pub to: Option<Timestamp>,
@@ -71,7 +70,7 @@ impl Filter {
             && self.only.is_none_or(|only| row.flags.contains(&only))
     }
 
-    /// Whether what was last heard of then is of the time that is asked for.
+    /// Whether what was written, begun or asked for then is of the time that is asked for.
     pub(super) fn is_of_time(&self, at: Timestamp) -> bool {
         self.from.is_none_or(|from| at >= from) && self.to.is_none_or(|to| at <= to)
     }
@@ -246,7 +245,7 @@ impl Console {
         let call = self.calls.glance(&names::call(connector, &row.id)).await?.live();
         Ok(call.is_some_and(|call| {
             let of = call.record.of.as_ref();
-            call.revision() > since && of.is_some_and(|(_, own)| who.projects.include(own))
+            call.record.began_at > since && of.is_some_and(|(_, own)| who.projects.include(own))
         }))
     }
 
@@ -266,7 +265,7 @@ impl Console {
     }
 }
 
-/// When something that is listed was heard of, and what it is.
+/// When something that is listed was written, begun or asked for, and what it is.
 fn read(name: &[u8]) -> Option<(u64, Listed)> {
     if let Some((revision, project, id)) = names::read_listed(name) {
         return Some((revision, Listed { project: Some(project), id }));
@@ -290,7 +289,7 @@ impl Walk {
     }
 }
 
-/// Before everything that was last heard of at `to`: names of that moment are longer.
+/// Before everything that is listed at `to`: names of that moment are longer.
 fn beginning(to: Option<Timestamp>) -> Option<Vec<u8>> {
     Some((!to?.micros()).to_be_bytes().to_vec())
 }
