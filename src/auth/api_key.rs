@@ -53,7 +53,12 @@ impl KeyDoor {
     /// Whether a credential that was admitted still is: asked after a wait, for it may have been
     /// revoked meanwhile, or have expired.
     pub async fn is_good(&self, principal: &Principal) -> Result<bool, StoreError> {
-        match self.holder(&self.mark(principal)).await {
+        self.is_held(&self.mark(principal)).await
+    }
+
+    /// Whether the key of this mark is good.
+    pub async fn is_held(&self, mark: &str) -> Result<bool, StoreError> {
+        match self.holder(mark).await {
             Ok(_) => Ok(true),
             Err(KeyRefused::Unknown | KeyRefused::Expired) => Ok(false),
             Err(KeyRefused::Store(error)) => Err(error),

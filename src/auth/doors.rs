@@ -121,11 +121,7 @@ impl Doors {
     /// Whether whoever made a view link is still let in.
     async fn is_maker_good(&self, by: &Maker) -> Result<bool, StoreError> {
         match by {
-            Maker::Key(mark) => match self.keys.holder(mark).await {
-                Ok(_) => Ok(true),
-                Err(KeyRefused::Unknown | KeyRefused::Expired) => Ok(false),
-                Err(KeyRefused::Store(error)) => Err(error),
-            },
+            Maker::Key(mark) => self.keys.is_held(mark).await,
             Maker::Token(connector, token) => {
                 let found = self.connector(connector).await?;
                 let now = self.clock.now();

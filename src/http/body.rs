@@ -17,11 +17,13 @@ use crate::config;
 use crate::domain::data;
 use crate::domain::data::BadData;
 use crate::domain::data::Problem;
+use crate::domain::handoff_id::HandoffId;
 use crate::domain::members;
 use crate::domain::members::Member;
 use crate::http::edge::Edge;
 use crate::http::error::ApiError;
 use crate::http::error::Code;
+use crate::http::extract::wrong_id;
 use crate::http::gate;
 use crate::http::request::RequestState;
 use crate::http::request::Stage;
@@ -186,6 +188,12 @@ impl<'b> Members<'b> {
                 .map_err(|_wrong_type| invalid_at(&format!("/{name}"), "must be a string"))
         };
         self.get(name).map(read).transpose()
+    }
+
+    /// A handoff's id; an empty one counts as not given.
+    pub(super) fn id(&self, name: &str) -> Result<Option<HandoffId>, ApiError> {
+        let text = self.text(name)?.filter(|text| !text.is_empty());
+        text.map(|text| text.parse().map_err(|why| wrong_id(name, why))).transpose()
     }
 
     /// A member that is parsed from text.

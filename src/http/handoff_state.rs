@@ -29,7 +29,6 @@ use crate::http::extract::Caller;
 use crate::http::extract::Params;
 use crate::http::extract::invalid;
 use crate::http::extract::missing_id;
-use crate::http::extract::wrong_id;
 use crate::http::gate;
 use crate::http::handoff_write;
 use crate::http::request::RequestState;
@@ -133,13 +132,9 @@ pub(super) async fn read_by_body(
     handoffs: Data<Handoffs>,
 ) -> Result<HttpResponse, ApiError> {
     let members = Members::of_body(&body.0)?;
-    let id = |name| {
-        let text = members.text(name)?.filter(|text| !text.is_empty());
-        text.map(|text| text.parse().map_err(|why| wrong_id(name, why))).transpose()
-    };
-    let by = match id("shared_id")? {
+    let by = match members.id("shared_id")? {
         Some(shared_id) => By::SharedId(shared_id),
-        None => By::Id(id("id")?.ok_or_else(missing_id)?),
+        None => By::Id(members.id("id")?.ok_or_else(missing_id)?),
     };
     let ask = params.about(by)?;
     let options = Options::of(&caller, &params)?;

@@ -16,7 +16,6 @@ use crate::http::extract::Caller;
 use crate::http::extract::Params;
 use crate::http::extract::invalid;
 use crate::http::extract::missing_id;
-use crate::http::extract::wrong_id;
 use crate::service::error::ViewLinkError;
 use crate::service::handoffs::By;
 use crate::service::view_links::Views;
@@ -35,11 +34,7 @@ pub(super) async fn make(
     params.only(&["account_id", "project_id", "client_env"])?;
     let members = Members::of_body(&body.0)?;
     members.only(&["id", "shared_id", "ttl_seconds"])?;
-    let id = |name| {
-        let text = members.text(name)?.filter(|text| !text.is_empty());
-        text.map(|text| text.parse().map_err(|why| wrong_id(name, why))).transpose()
-    };
-    let by = match (id("id")?, id("shared_id")?) {
+    let by = match (members.id("id")?, members.id("shared_id")?) {
         (Some(id), None) => By::Id(id),
         (None, Some(shared_id)) => By::SharedId(shared_id),
         (Some(_), Some(_)) => {

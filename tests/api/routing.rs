@@ -69,11 +69,10 @@ impl Line {
         let target = url.strip_prefix(PUBLIC).unwrap_or(url);
         let mut form =
             format!("AccountSid={ACCOUNT}&From=%2B15551234567&To=%2B15557654321&Direction=inbound");
-        if !more.contains("CallSid=") {
-            form.push_str(&format!("&CallSid={CALL}"));
-        }
-        if !more.contains("CallStatus=") {
-            form.push_str("&CallStatus=in-progress");
+        for (name, own) in [("CallSid=", CALL), ("CallStatus=", "in-progress")] {
+            if !more.contains(name) {
+                form.push_str(&format!("&{name}{own}"));
+            }
         }
         form.push_str(more);
         post(&self.centre.server.nobody(), TOKEN, target, &form).await

@@ -1,11 +1,9 @@
 // The operators' console: recent calls, the story of one, the last hour, and the link to Twilio.
 //
-// One module, put together from files in this order: console-base.js, console-calls.js, console-lane.js,
+// One module, put together from files in this order: base.js, console-base.js, console-calls.js, console-lane.js,
 // console-story.js, console-handoff.js, console-hour.js, console-link.js, console-start.js. They share their names.
 //
 // Whatever comes from the server is shown as text; the page's policy lets no script make HTML of a string.
-
-const at = (id) => document.getElementById(id);
 
 const POLL_MS = 2_000;
 const SLOWEST_POLL_MS = 30_000;
@@ -19,13 +17,6 @@ const state = { session: null, leaving: new AbortController(), account: '', q: '
 
 // --- Elements
 
-function el(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const name in attributes) made.setAttribute(name, attributes[name]);
-  made.append(...children);
-  return made;
-}
-
 function drawn(tag, attributes = {}, ...children) {
   const made = document.createElementNS('http://www.w3.org/2000/svg', tag);
   for (const name in attributes) made.setAttribute(name, attributes[name]);
@@ -36,20 +27,8 @@ function drawn(tag, attributes = {}, ...children) {
 // A word that somebody else chose: its direction is its own, and changes nothing around it.
 const theirs = (text, tag = 'bdi', attributes = {}) => el(tag, { dir: 'auto', ...attributes }, String(text));
 
-// Changes the text only when it is another, for a screen reader tells it again.
-function write(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-
 function show(element, shown = true) {
   if (element.hidden === shown) element.hidden = !shown;
-}
-
-// What happens, for those who do not see it. The same text twice is told twice.
-function say(text) {
-  const said = at('said');
-  said.textContent = '';
-  requestAnimationFrame(() => { said.textContent = text; });
 }
 
 // --- Times. Shown as this machine's, and in full, in UTC, to who asks

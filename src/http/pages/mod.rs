@@ -15,8 +15,10 @@ use base64::engine::general_purpose::STANDARD;
 use crate::http::cors::FLEX_ORIGIN;
 
 const BASE: &str = include_str!("base.css");
+const SCRIPTS: &str = include_str!("base.js");
 // In this order, each as one module.
-const PANEL: [&str; 6] = [
+const PANEL: [&str; 7] = [
+    SCRIPTS,
     include_str!("panel-base.js"),
     include_str!("panel-door.js"),
     include_str!("panel-fields.js"),
@@ -24,7 +26,8 @@ const PANEL: [&str; 6] = [
     include_str!("panel-receipts.js"),
     include_str!("panel-follow.js"),
 ];
-const CONSOLE: [&str; 8] = [
+const CONSOLE: [&str; 9] = [
+    SCRIPTS,
     include_str!("console-base.js"),
     include_str!("console-calls.js"),
     include_str!("console-lane.js"),

@@ -1,11 +1,9 @@
 // The panel: what an agent sees of the handoff of one call, and follows while the call goes on.
 //
-// One module, put together from files in this order: panel-base.js, panel-door.js, panel-fields.js,
+// One module, put together from files in this order: base.js, panel-base.js, panel-door.js, panel-fields.js,
 // panel-show.js, panel-receipts.js, panel-follow.js. They share their names.
 //
 // Whatever comes from the server is shown as text; the page's policy lets no script make HTML of a string.
-
-const at = (id) => document.getElementById(id);
 
 const ANSWER_MS = 15_000;
 
@@ -18,13 +16,6 @@ for (const name of ['id', 'shared_id', 'account_id', 'project_id', 'client_env']
 
 // --- Elements
 
-function el(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const name in attributes) made.setAttribute(name, attributes[name]);
-  made.append(...children);
-  return made;
-}
-
 // What somebody else wrote. Its direction is its own; and it is a block, for what it may hold to turn the
 // direction of text ends with a block, but not always with an inline element.
 const theirs = (text) => el('bdi', { class: 'theirs', dir: 'auto' }, text);
@@ -33,19 +24,6 @@ function button(name, click, ...children) {
   const made = el('button', { type: 'button', class: name }, ...children);
   made.addEventListener('click', click);
   return made;
-}
-
-// Changes an element only when it is to say something else. Whether it did.
-function write(element, text) {
-  if (element.textContent === text) return false;
-  element.textContent = text;
-  return true;
-}
-
-// Told to those who do not see the page; the same text twice is told twice.
-function say(text) {
-  at('said').textContent = '';
-  requestAnimationFrame(() => { at('said').textContent = text; });
 }
 
 const count = (number, one) => `${number.toLocaleString('en')} ${one}${number === 1 ? '' : 's'}`;
