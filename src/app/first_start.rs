@@ -83,7 +83,7 @@ impl Keys {
         let folder = &settings.data_dir;
         let seal_keys = match &settings.seal_keys {
             Some(keys) => keys.clone(),
-            None => vec![seal_key(folder, settings.store)?],
+            None => vec![seal_key(folder, &settings.store)?],
         };
         let (admin_key, admin_key_file) = match &settings.admin_key {
             Some(key) => (key.clone(), settings.admin_key_file.clone()),
@@ -98,10 +98,10 @@ impl Keys {
     }
 }
 
-fn seal_key(folder: &Path, store: StoreKind) -> Result<SecretSlice<u8>, NoKeys> {
+fn seal_key(folder: &Path, store: &StoreKind) -> Result<SecretSlice<u8>, NoKeys> {
     let key = folder.join(SEAL_KEY_FILE);
     let file = folder.join(STORE_FILE);
-    if store == StoreKind::Embedded && file.exists() && !key.exists() {
+    if matches!(store, StoreKind::Embedded) && file.exists() && !key.exists() {
         return Err(NoKeys::SealKeyLost { store: file, key });
     }
     let text = find_or_make(&key, || {

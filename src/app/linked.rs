@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::app::CREDENTIALS_FIRST;
 use crate::app::StartError;
 use crate::app::block_on;
 use crate::auth::api_key::KeyDoor;
@@ -76,7 +77,8 @@ impl Linked {
     ) -> Result<Self, StartError> {
         let clock = &store.clock;
         let look_ups = metrics.look_ups("connector");
-        let stored = Arc::new(Records::new(store.clone(), L1_BYTES, look_ups));
+        let stored = Records::new(store.clone(), L1_BYTES, look_ups).first_for(CREDENTIALS_FIRST);
+        let stored = Arc::new(stored);
         let look_ups = metrics.look_ups("call");
         let calls = Arc::new(Records::new(store.clone(), CALLS_L1_BYTES, look_ups));
         let look_ups = metrics.look_ups("answer");
@@ -96,7 +98,8 @@ impl Linked {
             (metrics.reads_dropped.clone(), Arc::clone(&metrics.hour)),
         ));
         let callers = Callers::new(&store.seal)?;
-        let (open, store) = (Arc::default(), store.clone());
+        let open = if store.sharing.is_some() { Open::shared() } else { Open::default() };
+        let (open, store) = (Arc::new(open), store.clone());
         Ok(Self { stored, twilio, calls, answers, timelines, open, views, callers, tokens, store })
     }
 

@@ -61,13 +61,16 @@ use crate::service::handoffs::Changed;
 use crate::service::keys::Keys;
 use crate::service::tasks::bring_up_to_date;
 use crate::store::embedded::Embedded;
+use crate::store::feed::Feed;
 use crate::store::kv::Kv;
 use crate::store::kv::StoreError;
 use crate::store::memory::Memory;
 use crate::store::record::StoredKey;
 use crate::store::records::Records;
+use crate::store::records::Sharing;
 use crate::store::records::Store;
 use crate::store::records::check_ring;
+use crate::store::redis::Redis;
 use crate::store::watch::Watchers;
 use crate::telemetry::logging::Sink;
 use crate::telemetry::metrics::Metrics;
@@ -80,6 +83,9 @@ pub const STORE_FILE: &str = "baton.redb";
 const CHANGES: usize = 4096;
 // Memory for keys in use; a key takes a kilobyte.
 const KEYS_L1_BYTES: u64 = 8 << 20;
+// How old a key or a connector that memory answers for may be where others change them too. What is
+// revoked on one machine is heard of on the others at once, and believed no longer than this if not.
+const CREDENTIALS_FIRST: Duration = Duration::from_secs(1);
 // Threads that read the store's file. More would only wait for the same disk, each with its stack;
 // tokio would start 512.
 const READERS_A_WORKER: usize = 8;
@@ -133,22 +139,27 @@ impl App {
     ) -> Result<Self, StartError> {
         // First, so that a second server finds the port taken before it touches the store.
         let listener = listen(settings.listen)?;
-        let private = DirBuilder::new().recursive(true).mode(0o700).create(&settings.data_dir);
-        private.map_err(|why| StartError::DataDir(settings.data_dir.display().to_string(), why))?;
+        if !matches!(settings.store, StoreKind::Redis(_)) {
+            let private = DirBuilder::new().recursive(true).mode(0o700).create(&settings.data_dir);
+            private
+                .map_err(|why| StartError::DataDir(settings.data_dir.display().to_string(), why))?;
+        }
         let start_keys = StartKeys::find_or_make(&settings)?;
         let metrics = Arc::new(Metrics::new(log.dropped(), clock.now()));
-        let kv = around(open_store(&settings, &clock, &metrics)?);
+        let watchers = Arc::<Watchers>::default();
+        let (kv, sharing) = open_store(&settings, &clock, &metrics, &watchers)?;
+        let kv = around(kv);
         let seal = Arc::new(start_keys.seal()?);
         block_on(check_ring(kv.as_ref(), &seal))?;
-        let watchers = Arc::<Watchers>::default();
         let store = Store {
             kv: Arc::clone(&kv),
             seal: Arc::clone(&seal),
             clock: clock.clone(),
             watchers: Arc::clone(&watchers),
+            sharing,
         };
         let keys = Records::<StoredKey>::new(store.clone(), KEYS_L1_BYTES, metrics.look_ups("key"));
-        let keys = Arc::new(keys);
+        let keys = Arc::new(keys.first_for(CREDENTIALS_FIRST));
         let linked = Linked::new(&settings, &store, local_urls(&listener), &metrics)?;
         let (requests, misses) = (settings.rate_requests, settings.rate_misses);
         let rates = Arc::new(Rates::new(requests, misses, clock.clone()));
@@ -297,13 +308,20 @@ fn open_store(
     settings: &Settings,
     clock: &Clock,
     metrics: &Metrics,
-) -> Result<Arc<dyn Kv>, StoreError> {
+    watchers: &Arc<Watchers>,
+) -> Result<(Arc<dyn Kv>, Option<Sharing>), StoreError> {
     metrics.store.writable.set(1);
-    Ok(match settings.store {
-        StoreKind::Memory => Arc::new(Memory::new(clock.clone())),
+    let (clock, meter) = (clock.clone(), metrics.store.clone());
+    Ok(match &settings.store {
+        StoreKind::Memory => (Arc::new(Memory::new(clock)), None),
         StoreKind::Embedded => {
             let file = settings.data_dir.join(STORE_FILE);
-            Arc::new(Embedded::open(&file, clock.clone(), metrics.store.clone())?)
+            (Arc::new(Embedded::open(&file, clock, meter)?), None)
+        }
+        StoreKind::Redis(redis) => {
+            let feed = Arc::new(Feed::new(Arc::clone(watchers)));
+            let engine = Redis::open((**redis).clone(), clock, meter, Arc::clone(&feed))?;
+            (Arc::new(engine), Some(Sharing { feed, stale: settings.stale }))
         }
     })
 }

@@ -77,8 +77,10 @@ pub(super) fn handoffs(
 ) -> Handoffs {
     let clock = store.clock.clone();
     let of_aliases = metrics.look_ups("aliases");
-    let aliases = Arc::new(Records::new(store.clone(), ALIASES_L1_BYTES, of_aliases));
-    let records = Records::new(store, settings.l1_max_bytes, metrics.look_ups("handoff"));
+    let aliases = Records::new(store.clone(), ALIASES_L1_BYTES, of_aliases);
+    let aliases = Arc::new(aliases.first_for(settings.l1_ttl));
+    let records = Records::new(store, settings.l1_max_bytes, metrics.look_ups("handoff"))
+        .first_for(settings.l1_ttl);
     let limits = Limits {
         default_ttl_seconds: settings.default_ttl_seconds,
         max_data_bytes: settings.edge.max_body_bytes,

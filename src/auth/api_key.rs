@@ -142,7 +142,7 @@ mod tests {
         let seal = Seal::new(vec![vec![1; KEY_BYTES].into()]).unwrap();
         let kv = Arc::new(Memory::new(clock.clone()));
         let (seal, watchers) = (Arc::new(seal), Arc::default());
-        let store = Store { kv, seal, clock: clock.clone(), watchers };
+        let store = Store { kv, seal, clock: clock.clone(), watchers, sharing: None };
         let keys = Arc::new(Records::new(store, 1 << 20, LookUps::default()));
         let key = ApiKey::random().unwrap();
         let record = KeyRecord {

@@ -15,7 +15,7 @@ use crate::telemetry::logging;
 use crate::telemetry::logging::Sink;
 
 pub(super) const SECRETS_HELP: &str = "Secrets are also read from the environment: BATON_ADMIN_KEY, \
-BATON_SEAL_KEYS, BATON_SIGNING_KEYS, BATON_TWILIO_AUTH_TOKENS, BATON_TWILIO_SHARED_KEYS. They have no flag, for every user of a machine can read the \
+BATON_SEAL_KEYS, BATON_SIGNING_KEYS, BATON_TWILIO_AUTH_TOKENS, BATON_TWILIO_SHARED_KEYS, BATON_REDIS_PASSWORD. They have no flag, for every user of a machine can read the \
 command line of its processes. What is not given is made at the first start and kept in the data \
 directory, readable by its owner alone.";
 
@@ -24,14 +24,14 @@ pub(super) fn run(raw: &Raw) -> Result<(), Failure> {
     let log = Sink::start(std::io::stderr()).map_err(|why| Failure::Failed(why.to_string()))?;
     logging::install(&settings.log, &log);
     logging::withhold_panics();
-    let kind = settings.store;
+    let kind = settings.store.clone();
     let data_dir = settings.data_dir.clone();
     let app = App::build(settings, Clock::system(), log.clone())
         .map_err(|why| Failure::Failed(why.to_string()))?;
     let served = actix_web::rt::System::new().block_on(async {
         // Before anybody is told that it runs, and may tell it to stop.
         let stop = Stop::on_signals()?;
-        say(greeting(&app, kind, &data_dir));
+        say(greeting(&app, &kind, &data_dir));
         app.run(stop).await
     });
     log.flush();
@@ -39,14 +39,14 @@ pub(super) fn run(raw: &Raw) -> Result<(), Failure> {
 }
 
 /// What is printed at the start: where it listens, and three commands to paste.
-fn greeting(app: &App, kind: StoreKind, data_dir: &Path) -> String {
+fn greeting(app: &App, kind: &StoreKind, data_dir: &Path) -> String {
     let mut text = String::new();
     // Writing to a String does not fail.
     let _ = greet(&mut text, app, kind, data_dir);
     text
 }
 
-fn greet(text: &mut String, app: &App, kind: StoreKind, data_dir: &Path) -> std::fmt::Result {
+fn greet(text: &mut String, app: &App, kind: &StoreKind, data_dir: &Path) -> std::fmt::Result {
     let url = format!("http://{}", app.address());
     writeln!(text, "Baton listens on {url}")?;
     match kind {
@@ -54,6 +54,9 @@ fn greet(text: &mut String, app: &App, kind: StoreKind, data_dir: &Path) -> std:
             writeln!(text, "Handoffs and keys are kept in {}", data_dir.display())
         }
         StoreKind::Memory => writeln!(text, "Handoffs are kept in memory: all is lost at the end"),
+        StoreKind::Redis(redis) => {
+            writeln!(text, "Handoffs and keys are kept in Redis, under {}:", redis.prefix)
+        }
     }?;
     let (header, variable) = if let Some(file) = &app.start_keys().admin_key_file {
         let file = quoted(&file.display().to_string());

@@ -5,6 +5,7 @@
 
 pub mod flex;
 pub mod raw;
+pub mod redis;
 pub mod secret;
 pub mod twilio;
 
@@ -19,16 +20,19 @@ use secrecy::SecretString;
 
 use crate::config::flex::Flex;
 use crate::config::raw::Raw;
+use crate::config::redis::Redis;
 use crate::config::twilio::Given;
 use crate::config::twilio::Twilio;
 
 /// Where handoffs are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum StoreKind {
     /// redb in the data directory.
     Embedded,
     /// This process's memory: gone when it ends.
     Memory,
+    /// A Redis that other processes may share.
+    Redis(Box<Redis>),
 }
 
 /// What the server runs with.
@@ -52,6 +56,10 @@ pub struct Settings {
     pub log: String,
     /// Bytes of handoffs kept in memory.
     pub l1_max_bytes: u64,
+    /// How old what memory answers before a shared store is asked may be; zero: the store is asked first.
+    pub l1_ttl: Duration,
+    /// For how long memory answers when a shared store cannot.
+    pub stale: Duration,
     /// How long a server that was told to stop still takes requests.
     pub drain: Duration,
     /// The life of a handoff whose writer does not say.
@@ -137,12 +145,18 @@ impl Settings {
         let listen = raw.listen.parse().ok().or_else(|| {
             faults.add("BATON_LISTEN must be an address and a port, such as 127.0.0.1:8080")
         });
-        let store = match raw.store.as_str() {
+        let secrets = secret::read(&raw.secrets, faults);
+        let store = match raw.store.trim() {
             "embedded" => Some(StoreKind::Embedded),
             "memory" => Some(StoreKind::Memory),
-            _ => faults.add("BATON_STORE must be embedded or memory"),
+            _ => {
+                secrets.must_be_shared(faults);
+                let redis = Redis::read(raw, secrets.redis_password.clone(), faults);
+                redis.map(|redis| StoreKind::Redis(Box::new(redis)))
+            }
         };
-        let secrets = secret::read(&raw.secrets, faults);
+        let l1_ttl = faults.number("BATON_L1_TTL_MS", &raw.l1_ttl_ms, 0, 60_000);
+        let stale = faults.number("BATON_STALE_SECONDS", &raw.stale_seconds, 0, 3600);
         let given = Given {
             listen,
             public_url: raw.public_url.as_deref().unwrap_or_default(),
@@ -183,6 +197,8 @@ impl Settings {
             signing_keys: secrets.signing_keys,
             log: log?,
             l1_max_bytes: l1_max_bytes?,
+            l1_ttl: Duration::from_millis(l1_ttl?),
+            stale: Duration::from_secs(stale?),
             drain: Duration::from_secs(drain?),
             default_ttl_seconds: u32::try_from(ttl?).ok()?,
             twilio,
@@ -285,7 +301,7 @@ mod tests {
     fn with_no_settings_at_all_it_runs_on_the_embedded_store_on_loopback() {
         let settings = check(&[]).unwrap();
         assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
-        assert_eq!(settings.store, StoreKind::Embedded);
+        assert!(matches!(settings.store, StoreKind::Embedded));
         assert!(settings.admin_key.is_none() && settings.seal_keys.is_none());
         assert_eq!(settings.edge.max_body_bytes, 262_144);
     }

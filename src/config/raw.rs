@@ -55,9 +55,32 @@ pub struct Raw {
     /// Directory of the embedded store and of the keys that Baton makes itself
     #[arg(long, env = "BATON_DATA_DIR", default_value = "./baton-data")]
     pub data_dir: String,
-    /// Where handoffs are kept: `embedded`, or `memory` for trials (all is lost at the end)
-    #[arg(long, env = "BATON_STORE", default_value = "embedded")]
+    /// Where handoffs are kept: `embedded`, a Redis (`redis://…`), or `memory` for trials (all is lost at the end)
+    #[arg(long, env = "BATON_STORE", default_value = "embedded", hide_env_values = true)]
     pub store: String,
+    /// What begins the name of every key in Redis
+    #[arg(long, env = "BATON_REDIS_PREFIX", default_value = "baton")]
+    pub redis_prefix: String,
+    /// Replicas that must have a write before it is acknowledged; all that may become primary
+    #[arg(long, env = "BATON_REDIS_REPLICAS", default_value = "0", allow_hyphen_values = true)]
+    pub redis_replicas: String,
+    /// What Redis may take to answer, in milliseconds
+    #[arg(
+        long,
+        env = "BATON_REDIS_TIMEOUT_MS",
+        default_value = "1000",
+        allow_hyphen_values = true
+    )]
+    pub redis_timeout_ms: String,
+    /// File with the certificate, in PEM, of a certificate authority of your own, for `rediss://`
+    #[arg(long, env = "BATON_REDIS_CA_FILE")]
+    pub redis_ca_file: Option<String>,
+    /// How old what memory answers before Redis is asked may be, in milliseconds; 0: Redis is asked first
+    #[arg(long, env = "BATON_L1_TTL_MS", default_value = "0", allow_hyphen_values = true)]
+    pub l1_ttl_ms: String,
+    /// For how long memory answers when Redis cannot, marked as stale
+    #[arg(long, env = "BATON_STALE_SECONDS", default_value = "60", allow_hyphen_values = true)]
+    pub stale_seconds: String,
     /// What is logged: a level, or a filter such as `info,baton::access=off`
     #[arg(long, env = "BATON_LOG", default_value = "info")]
     pub log: String,
@@ -173,6 +196,9 @@ pub struct RawSecrets {
     /// File with webhook SharedKeys: `AC…:webhooks_sharedkey_…:HMAC_SHA256=secret`, blanks between
     #[arg(long, env = "BATON_TWILIO_SHARED_KEYS_FILE")]
     pub twilio_shared_keys_file: Option<String>,
+    /// File with the password of Redis, where the URL holds none
+    #[arg(long, env = "BATON_REDIS_PASSWORD_FILE")]
+    pub redis_password_file: Option<String>,
     /// The first admin key itself, from the environment alone.
     #[arg(skip = from_environment("BATON_ADMIN_KEY"))]
     pub admin_key: Option<SecretString>,
@@ -188,15 +214,19 @@ pub struct RawSecrets {
     /// The SharedKeys themselves, from the environment alone.
     #[arg(skip = from_environment("BATON_TWILIO_SHARED_KEYS"))]
     pub twilio_shared_keys: Option<SecretString>,
+    /// The password of Redis itself, from the environment alone.
+    #[arg(skip = from_environment("BATON_REDIS_PASSWORD"))]
+    pub redis_password: Option<SecretString>,
 }
 
 /// Secrets that are read from the environment and take no flag: the variable's name.
-pub const SECRETS: [&str; 5] = [
+pub const SECRETS: [&str; 6] = [
     "BATON_ADMIN_KEY",
     "BATON_SEAL_KEYS",
     "BATON_SIGNING_KEYS",
     "BATON_TWILIO_AUTH_TOKENS",
     "BATON_TWILIO_SHARED_KEYS",
+    "BATON_REDIS_PASSWORD",
 ];
 
 /// A variable that is not UTF-8 is given all the same: it reads as something that no secret is, so

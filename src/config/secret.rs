@@ -21,6 +21,24 @@ pub(super) struct Secrets {
     pub(super) signing_keys: Option<Vec<SecretSlice<u8>>>,
     pub(super) auth_tokens: Option<SecretString>,
     pub(super) shared_keys: Option<SecretString>,
+    pub(super) redis_password: Option<SecretString>,
+}
+
+impl Secrets {
+    /// Complains about what each of several processes over one store would make for itself.
+    pub(super) fn must_be_shared(&self, faults: &mut Faults) {
+        let needed = [
+            ("BATON_SEAL_KEYS", self.seal_keys.is_none(), "openssl rand -base64 32"),
+            ("BATON_ADMIN_KEY", self.admin_key.is_none(), "openssl rand -hex 32"),
+        ];
+        for (name, is_missing, how) in needed {
+            if is_missing && !faults.0.iter().any(|fault| fault.starts_with(name)) {
+                faults.0.push(format!(
+                    "{name} must be given with a Redis store, the same to every Baton over it (make one with: {how})"
+                ));
+            }
+        }
+    }
 }
 
 pub(super) fn read(raw: &RawSecrets, faults: &mut Faults) -> Secrets {
@@ -68,7 +86,13 @@ pub(super) fn read(raw: &RawSecrets, faults: &mut Faults) -> Secrets {
         raw.twilio_shared_keys_file.as_ref(),
         faults,
     );
-    Secrets { admin_key, seal_keys, signing_keys, auth_tokens, shared_keys }
+    let redis_password = given(
+        "BATON_REDIS_PASSWORD",
+        raw.redis_password.as_ref(),
+        raw.redis_password_file.as_ref(),
+        faults,
+    );
+    Secrets { admin_key, seal_keys, signing_keys, auth_tokens, shared_keys, redis_password }
 }
 
 fn given(

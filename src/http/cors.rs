@@ -21,7 +21,7 @@ use crate::http::routes::Route;
 pub const FLEX_ORIGIN: &str = "https://flex.twilio.com";
 
 const ALLOWED: &str = "authorization, x-twilio-account-sid, if-none-match, content-type";
-const EXPOSED: &str = "etag, x-handoff-revision, x-handoff-written-at, x-handoff-expires-at, x-handoff-matched-by, x-handoff-miss, retry-after, x-polyai-correlation-id";
+const EXPOSED: &str = "etag, x-handoff-revision, x-handoff-written-at, x-handoff-expires-at, x-handoff-matched-by, x-handoff-miss, warning, retry-after, x-polyai-correlation-id";
 const MAX_AGE_SECONDS: &str = "600";
 
 /// Who may ask from a page.

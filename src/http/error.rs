@@ -166,6 +166,8 @@ codes! {
     DeadlineExceeded = "DEADLINE_EXCEEDED", SERVICE_UNAVAILABLE, "Service Unavailable";
     /// The store cannot answer.
     StoreUnavailable = "STORE_UNAVAILABLE", SERVICE_UNAVAILABLE, "Service Unavailable";
+    /// Too few servers said that they have what was written.
+    WriteNotConfirmed = "WRITE_NOT_CONFIRMED", SERVICE_UNAVAILABLE, "Service Unavailable";
     /// Not ready, or about to stop.
     NotReady = "NOT_READY", SERVICE_UNAVAILABLE, "Service Unavailable";
     /// The disk is full.

@@ -198,6 +198,9 @@ pub(super) fn found_as(status: StatusCode, read: &Read) -> HttpResponseBuilder {
         MatchedBy::SharedId => drop(answer.insert_header((MATCHED_BY, "shared_id"))),
         MatchedBy::Alias => drop(answer.insert_header((MATCHED_BY, "alias"))),
     }
+    if read.is_stale {
+        answer.insert_header((header::WARNING, "110 - \"Response is Stale\""));
+    }
     answer
 }
 

@@ -333,6 +333,10 @@ impl From<StoreError> for ApiError {
                 Code::Overloaded,
                 "More writes are waiting than can be made durable in time; nothing was stored. Try again",
             ),
+            StoreError::NotConfirmed => (
+                Code::WriteNotConfirmed,
+                "The write was sent, and too few servers said in time that they have it: it may be stored, or not. Send it again; the same content again changes nothing",
+            ),
             StoreError::Unavailable(_) => (
                 Code::StoreUnavailable,
                 "The store is not available at the moment; nothing was acknowledged. Try again",

@@ -36,6 +36,7 @@ pub(crate) fn put(clock: &Clock, key: &str, value: &str) -> Put {
         expect: Expect::Anything,
         change: Change::Content,
         members: Vec::new(),
+        rings: Vec::new(),
         notes: Vec::new(),
     }
 }

@@ -133,6 +133,13 @@ impl<K: Kv> Kv for Faulty<K> {
         })
     }
 
+    fn watch(&self, key: Vec<u8>) -> Pending<'_, ()> {
+        Box::pin(async move {
+            self.fault()?;
+            self.inner.watch(key).await
+        })
+    }
+
     fn ping(&self) -> Pending<'_, ()> {
         Box::pin(async move {
             self.fault()?;

@@ -58,6 +58,7 @@ impl Instance {
             expect: Expect::Absent,
             change: Change::Content,
             members: Vec::new(),
+            rings: Vec::new(),
             notes: Vec::new(),
         };
         kv.put(put).await?;

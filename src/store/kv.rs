@@ -168,6 +168,8 @@ pub struct Put {
     pub change: Change,
     /// The index sets that list it from now on; earlier ones that are not here list it no more.
     pub members: Vec<Member>,
+    /// Sets whose watchers in other processes are rung once it is done.
+    pub rings: Vec<Vec<u8>>,
     /// What is noted of it, if it is done.
     pub notes: Vec<Note>,
 }
@@ -206,6 +208,9 @@ pub enum StoreError {
     /// More writes are queued than can be done in time.
     #[error("too many writes are waiting")]
     Busy,
+    /// It was sent, and too few servers said in time that they have it: it may be stored, or not.
+    #[error("the write was not confirmed")]
+    NotConfirmed,
     /// The engine is closed or reopening.
     #[error("the store is not available: {0}")]
     Unavailable(String),
@@ -255,6 +260,10 @@ pub trait Kv: fmt::Debug + Send + Sync {
 
     /// What a journal holds; nothing once its time is over.
     fn journal(&self, key: Vec<u8>) -> Pending<'_, Journal>;
+
+    /// Has the engine tell [`crate::store::feed::Feed`] when another process next writes `key`, a record's, a
+    /// set's, or what [`Put::rings`]. Once: begin anew before looking again. At once where there is no other.
+    fn watch(&self, key: Vec<u8>) -> Pending<'_, ()>;
 
     /// Whether it can take writes now.
     fn ping(&self) -> Pending<'_, ()>;

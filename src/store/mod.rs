@@ -12,6 +12,7 @@ pub mod connector;
 pub mod embedded;
 #[cfg(test)]
 mod faulty;
+pub mod feed;
 pub mod instance;
 pub mod journal;
 pub mod journals;
@@ -21,6 +22,7 @@ pub mod memory;
 pub mod names;
 pub mod record;
 pub mod records;
+pub mod redis;
 pub mod seal;
 pub mod session;
 pub mod task;

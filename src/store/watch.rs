@@ -84,6 +84,11 @@ impl Watchers {
     /// Wakes everyone; from now on nobody waits.
     pub fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
+        self.ring_all();
+    }
+
+    /// Wakes everyone.
+    pub fn ring_all(&self) {
         for stripe in &self.stripes {
             let bells = std::mem::take(&mut *stripe.lock().unwrap_or_else(PoisonError::into_inner));
             bells.into_values().flatten().for_each(|bell| bell.notify.notify_one());
@@ -112,6 +117,11 @@ impl Watch<'_> {
         bells.entry(Arc::clone(&key)).or_default().push(bell);
         drop(bells);
         self.keys.push(key);
+    }
+
+    /// What it watches.
+    pub fn keys(&self) -> &[Arc<[u8]>] {
+        &self.keys
     }
 
     /// Waits until one of the keys is written, or nobody waits any more.

@@ -112,6 +112,8 @@ pub struct LookUps {
     pub hits: Counter,
     /// Asked of the engine.
     pub misses: Counter,
+    /// Answered from memory because the engine could not.
+    pub stale: Counter,
 }
 
 /// What an engine counts.
@@ -268,7 +270,7 @@ impl Metrics {
     /// The counters of look-ups of one kind of record.
     pub fn look_ups(&self, record: &'static str) -> LookUps {
         let of = |outcome| self.look_ups.get_or_create(&LookUp { record, outcome }).clone();
-        LookUps { hits: of("hit"), misses: of("miss") }
+        LookUps { hits: of("hit"), misses: of("miss"), stale: of("stale") }
     }
 
     /// The text of `/metrics` (`OpenMetrics` 1.0).

@@ -84,7 +84,7 @@ fn is_told_to(answer: &Answer, origin: &str) {
 #[track_caller]
 fn is_shown_to(answer: &Answer, origin: &str) {
     is_told_to(answer, origin);
-    let exposed = "etag, x-handoff-revision, x-handoff-written-at, x-handoff-expires-at, x-handoff-matched-by, x-handoff-miss, retry-after, x-polyai-correlation-id";
+    let exposed = "etag, x-handoff-revision, x-handoff-written-at, x-handoff-expires-at, x-handoff-matched-by, x-handoff-miss, warning, retry-after, x-polyai-correlation-id";
     let told = answer.header("access-control-expose-headers").to_lowercase();
     assert_eq!(words(&told), words(exposed));
 }

@@ -104,6 +104,13 @@ impl Kv for Ill {
         })
     }
 
+    fn watch(&self, key: Vec<u8>) -> Pending<'_, ()> {
+        Box::pin(async move {
+            self.suffer().await?;
+            self.inner.watch(key).await
+        })
+    }
+
     fn ping(&self) -> Pending<'_, ()> {
         Box::pin(async move {
             self.suffer().await?;
@@ -124,7 +131,10 @@ fn server() -> (Server, Fate) {
 pub fn server_with(flags: &[&str]) -> (Server, Fate) {
     let fate = Fate::default();
     let held = fate.clone();
-    let server = Server::over(move |inner| Arc::new(Ill { inner, fate: held }), flags);
+    // What is done to it is done around it; of a Redis there are tests of its own.
+    let own: &[&str] = if flags.contains(&"--store") { &[] } else { &["--store", "embedded"] };
+    let flags = [own, flags].concat();
+    let server = Server::over(move |inner| Arc::new(Ill { inner, fate: held }), &flags);
     (server, fate)
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -10,12 +11,15 @@ use std::thread;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use baton::app::App;
 use baton::app::shutdown::Stop;
 use baton::config::Settings;
 use baton::config::raw::Raw;
 use baton::domain::clock::Clock;
 use baton::domain::clock::Timestamp;
+use baton::domain::random::random_text;
 use baton::store::kv::Kv;
 use baton::telemetry::logging;
 use baton::telemetry::logging::Sink;
@@ -106,7 +110,8 @@ impl Server {
     ) -> Self {
         let data_dir = folder.path().to_str().unwrap();
         let base = ["baton", "--listen", "127.0.0.1:0", "--data-dir", data_dir, "--workers", "2"];
-        let line = Line::parse_from(base.iter().chain(flags));
+        let base = base.map(str::to_owned).into_iter().chain(shared_store(folder.path(), flags));
+        let line = Line::parse_from(base.chain(flags.iter().map(|flag| (*flag).to_owned())));
         let settings = Settings::check(&line.raw).unwrap();
         let log = Log::default();
         let sink = Sink::start(log.clone()).unwrap();
@@ -187,6 +192,39 @@ impl Server {
         let scopes = ["handoff:read", "handoff:write", "handoff:erase", "key:manage", "ops:read"];
         self.key(json!({ "account_id": "stranger", "scopes": scopes })).await
     }
+}
+
+/// Settings of the Redis at hand, if there is one (`tests/run redis`): each data directory stands for a
+/// store of its own, with keys as the first start would have made them.
+fn shared_store(folder: &Path, flags: &[&str]) -> Vec<String> {
+    let Ok(url) = std::env::var("BATON_TEST_STORE") else { return Vec::new() };
+    if flags.contains(&"--store") {
+        return Vec::new();
+    }
+    let seal = random_text(32).unwrap();
+    let keys = [("admin.key", "a1b2c3d4".repeat(8)), ("seal.key", STANDARD.encode(seal))];
+    for (name, key) in keys {
+        let file = folder.join(name);
+        if !file.exists() {
+            std::fs::write(&file, key).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
+    }
+    let prefix: String = folder.file_name().unwrap().to_string_lossy().replace('.', "t");
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let set =
+        |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
+    [
+        ("--store", url),
+        ("--redis-prefix", prefix),
+        ("--redis-replicas", set("BATON_TEST_REPLICAS", "0")),
+        ("--l1-ttl-ms", set("BATON_TEST_L1_TTL_MS", "0")),
+        ("--admin-key-file", path("admin.key")),
+        ("--seal-keys-file", path("seal.key")),
+    ]
+    .into_iter()
+    .flat_map(|(flag, value)| [flag.to_owned(), value])
+    .collect()
 }
 
 impl Drop for Server {

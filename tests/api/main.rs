@@ -48,6 +48,7 @@ mod model;
 mod onward;
 mod pages;
 mod patch;
+mod pods;
 mod pretend_flex;
 mod pretend_flex_wire;
 mod pretend_twilio;

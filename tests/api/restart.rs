@@ -49,7 +49,7 @@ fn refusal(folder: &Arc<TempDir>) -> String {
 }
 
 fn stopped() -> Arc<TempDir> {
-    let mut server = Server::start();
+    let mut server = Server::with(&["--store", "embedded"]);
     server.ask_to_stop(true);
     server.join();
     server.folder()
@@ -84,7 +84,7 @@ fn damaged_key_files_are_refused_by_name() {
 
 #[test]
 fn a_second_server_on_the_same_directory_is_refused() {
-    let server = Server::start();
+    let server = Server::with(&["--store", "embedded"]);
     let why = refusal(&server.folder());
     assert!(why.contains("another process"), "{why}");
 }

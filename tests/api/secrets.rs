@@ -62,7 +62,7 @@ async fn no_payload_and_no_key_reaches_log_metrics_errors_or_disk_in_clear() {
 #[tokio::test]
 async fn keys_that_baton_makes_are_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
-    let server = Server::start();
+    let server = Server::with(&["--store", "embedded"]);
     for name in ["admin.key", "seal.key", "baton.redb"] {
         let mode = std::fs::metadata(server.data_dir().join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");

@@ -59,7 +59,7 @@ fn fill(folder: &Path, from: u64, to: u64) {
     let file = folder.join("baton.redb");
     let kv = Arc::new(Embedded::open(&file, clock.clone(), StoreMeter::default()).unwrap());
     let seal = Arc::new(Seal::new(vec![key.into()]).unwrap());
-    let store = Store { kv, seal, clock: clock.clone(), watchers: Arc::default() };
+    let store = Store { kv, seal, clock: clock.clone(), watchers: Arc::default(), sharing: None };
     let records = Arc::new(Records::<Handoff>::new(store, 0, LookUps::default()));
     let write = |n: u64| {
         let (records, clock) = (Arc::clone(&records), clock.clone());

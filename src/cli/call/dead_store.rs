@@ -228,6 +228,10 @@ impl Kv for Mortal {
         Box::pin(async move { self.alive()?.journal(key).await })
     }
 
+    fn watch(&self, key: Vec<u8>) -> Pending<'_, ()> {
+        Box::pin(async move { self.alive()?.watch(key).await })
+    }
+
     fn ping(&self) -> Pending<'_, ()> {
         Box::pin(async move { self.alive()?.ping().await })
     }

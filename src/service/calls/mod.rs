@@ -132,7 +132,7 @@ impl Calls {
         found: &Result<Found<StoredCall>, StoreError>,
     ) -> bool {
         match found {
-            Ok(Found::Live(_)) | Err(_) => return false,
+            Ok(Found::Live(_) | Found::Stale(_)) | Err(_) => return false,
             Ok(Found::Gone(_)) => return true,
             Ok(Found::Never) => {}
         }

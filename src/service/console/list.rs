@@ -199,8 +199,12 @@ impl Console {
     ) -> Result<Option<Row>, ServiceError> {
         let id = &listed.id;
         let found = match self.handoffs.glance(account, id).await? {
-            Found::Live(handoff) if who.reaches(&handoff.heading).is_err() => return Ok(None),
-            Found::Live(handoff) => Ok(Read { handoff, matched_by: MatchedBy::Id }),
+            Found::Live(handoff) | Found::Stale(handoff) => {
+                if who.reaches(&handoff.heading).is_err() {
+                    return Ok(None);
+                }
+                Ok(Read { handoff, matched_by: MatchedBy::Id, is_stale: false })
+            }
             Found::Gone(how) => Err(Miss::of(how.into()).into()),
             Found::Never => Err(Miss::of(Missing::NeverWritten).into()),
         };

@@ -38,6 +38,8 @@ pub struct Read {
     pub handoff: Arc<Handoff>,
     /// By what it was found.
     pub matched_by: MatchedBy,
+    /// It is as it was a while ago: the store cannot be asked.
+    pub is_stale: bool,
 }
 
 /// By what a handoff was found.
@@ -226,6 +228,7 @@ impl Handoffs {
                     watch.also(names::handoff(account, &named));
                 }
             }
+            self.records.heed(&watch).await;
             let found = self.find(who, account, ask).await;
             if !patience.wants_other_than(&found) || self.records.is_closing() {
                 return found;
@@ -247,7 +250,7 @@ impl Handoffs {
         match &ask.by {
             By::SharedId(id) => Box::pin(self.find_sharing(who, account, ask, id)).await,
             By::Id(id) => match self.records.cached(&names::handoff(account, id)).await {
-                Some(handoff) => seen(who, ask, handoff, MatchedBy::Id),
+                Some(handoff) => seen(who, ask, handoff, (MatchedBy::Id, false)),
                 None => Box::pin(self.find_stored(who, account, ask, id)).await,
             },
         }
@@ -262,7 +265,8 @@ impl Handoffs {
         id: &HandoffId,
     ) -> Result<Read, ServiceError> {
         let why = match self.records.get(&names::handoff(account, id)).await? {
-            Found::Live(handoff) => return seen(who, ask, handoff, MatchedBy::Id),
+            Found::Live(handoff) => return seen(who, ask, handoff, (MatchedBy::Id, false)),
+            Found::Stale(handoff) => return seen(who, ask, handoff, (MatchedBy::Id, true)),
             Found::Gone(how) => how.into(),
             Found::Never => Missing::NeverWritten,
         };
@@ -274,7 +278,7 @@ impl Handoffs {
         };
         match by_alias {
             Some(handoff) if within(who, ask, &handoff.heading).is_ok() => {
-                seen(who, ask, handoff, MatchedBy::Alias)
+                seen(who, ask, handoff, (MatchedBy::Alias, false))
             }
             Some(_) | None => Err(Miss::of(why).into()),
         }
@@ -306,7 +310,10 @@ impl Handoffs {
                     |handoff: &Arc<Handoff>| handoff.heading.shared_id.as_ref() == Some(shared_id);
                 if let Some(handoff) = found.filter(carries) {
                     match within(who, ask, &handoff.heading) {
-                        Ok(()) => return Ok(Read { handoff, matched_by: MatchedBy::SharedId }),
+                        Ok(()) => {
+                            let matched_by = MatchedBy::SharedId;
+                            return Ok(Read { handoff, matched_by, is_stale: false });
+                        }
                         Err(out_of_reach) => why = out_of_reach.into(),
                     }
                 }
@@ -348,10 +355,10 @@ fn seen(
     who: &Principal,
     ask: &Ask,
     handoff: Arc<Handoff>,
-    matched_by: MatchedBy,
+    (matched_by, is_stale): (MatchedBy, bool),
 ) -> Result<Read, ServiceError> {
     match within(who, ask, &handoff.heading) {
-        Ok(()) => Ok(Read { handoff, matched_by }),
+        Ok(()) => Ok(Read { handoff, matched_by, is_stale }),
         Err(out_of_reach) => Err(Miss::of(out_of_reach.into()).into()),
     }
 }

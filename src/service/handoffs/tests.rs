@@ -25,7 +25,7 @@ fn handoffs() -> (Arc<Handoffs>, Clock) {
     let clock = Clock::fixed(Timestamp::from_micros(1_700_000_000_000_000));
     let kv = Arc::new(Memory::new(clock.clone()));
     let (seal, watchers) = (Arc::new(ring(&[1])), Arc::default());
-    let store = Store { kv, seal, clock: clock.clone(), watchers };
+    let store = Store { kv, seal, clock: clock.clone(), watchers, sharing: None };
     let records = Arc::new(Records::new(store.clone(), 1 << 20, LookUps::default()));
     let aliases = Arc::new(Records::new(store.clone(), 1 << 20, LookUps::default()));
     let connectors = Arc::new(Records::new(store.clone(), 1 << 20, LookUps::default()));

@@ -24,6 +24,8 @@ const MOST: usize = 1 << 20;
 pub struct Open {
     known: Mutex<Known>,
     hasher: RandomState,
+    // Other processes are told of tasks, too.
+    is_shared: bool,
 }
 
 #[derive(Debug, Default)]
@@ -38,13 +40,18 @@ struct Known {
 impl Default for Open {
     /// Nobody knows yet.
     fn default() -> Self {
-        let open = Self { known: Mutex::default(), hasher: RandomState::new() };
+        let open = Self { known: Mutex::default(), hasher: RandomState::new(), is_shared: false };
         open.add_all();
         open
     }
 }
 
 impl Open {
+    /// Where other processes are told of tasks too: any id may have one.
+    pub fn shared() -> Self {
+        Self { is_shared: true, ..Self::default() }
+    }
+
     /// Those that were there before are known.
     pub(in crate::service) fn are_known(&self) {
         self.known().any = false;
@@ -77,7 +84,7 @@ impl Open {
     pub(in crate::service) fn may_have(&self, account: &AccountId, id: &HandoffId) -> bool {
         let hash = self.hasher.hash_one((account, id));
         let known = self.known();
-        known.any || known.newer.contains(&hash) || known.older.contains(&hash)
+        self.is_shared || known.any || known.newer.contains(&hash) || known.older.contains(&hash)
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -17,6 +17,9 @@
 //! 4. *Expiry is checked on every hit* against our clock; moka's own is only for its memory.
 //!
 //! Misses are never kept: the write usually lands within seconds of the first read.
+//!
+//! All this is about writes of this process. Where others write to the same store, what is kept has a
+//! [`Mark`] of what was heard of them, and [`crate::store::records`] decides for what it is still good.
 
 use std::fmt;
 use std::future::Future;
@@ -33,6 +36,7 @@ use moka::future::Cache;
 use moka::ops::compute::Op;
 
 use crate::domain::clock::Clock;
+use crate::store::feed::Mark;
 use crate::store::kv::Gone;
 use crate::store::kv::StoreError;
 use crate::store::record::Record;
@@ -47,6 +51,8 @@ type Key = Vec<u8>;
 pub enum Found<V> {
     /// A record.
     Live(Arc<V>),
+    /// A record as it was a while ago: the store cannot be asked.
+    Stale(Arc<V>),
     /// The memory of one.
     Gone(Gone),
     /// Nothing.
@@ -57,6 +63,7 @@ impl<V> Clone for Found<V> {
     fn clone(&self) -> Self {
         match self {
             Self::Live(value) => Self::Live(Arc::clone(value)),
+            Self::Stale(value) => Self::Stale(Arc::clone(value)),
             Self::Gone(how) => Self::Gone(*how),
             Self::Never => Self::Never,
         }
@@ -67,20 +74,38 @@ impl<V> Found<V> {
     /// The record, if there is one.
     pub fn live(self) -> Option<Arc<V>> {
         match self {
-            Self::Live(value) => Some(value),
+            Self::Live(value) | Self::Stale(value) => Some(value),
             Self::Gone(_) | Self::Never => None,
         }
+    }
+}
+
+/// A record in memory.
+#[derive(Debug)]
+pub(super) struct Kept<V> {
+    /// The record.
+    pub(super) value: Arc<V>,
+    /// What was heard of its key before it was read; `None`: nothing is heard of it.
+    pub(super) mark: Option<Mark>,
+    /// When it was read or written.
+    pub(super) at: Instant,
+}
+
+impl<V> Clone for Kept<V> {
+    fn clone(&self) -> Self {
+        Self { value: Arc::clone(&self.value), mark: self.mark, at: self.at }
     }
 }
 
 /// Records in memory, bounded in bytes.
 pub struct L1<V> {
     clock: Clock,
-    values: Cache<Key, Arc<V>>,
+    values: Cache<Key, Kept<V>>,
     // Capacity 0: keeps nothing, but still makes one flight of many.
-    flights: Cache<(Key, u64), Found<V>>,
+    flights: Cache<(Key, u64, Option<Mark>), Found<V>>,
     stripes: Box<[AtomicU64]>,
     hasher: RandomState,
+    is_shared: bool,
     #[cfg(test)]
     off: Option<Guard>,
 }
@@ -126,19 +151,19 @@ impl Drop for Writing<'_> {
 
 struct Lifetime(Clock);
 
-impl<V: Record> Expiry<Key, Arc<V>> for Lifetime {
-    fn expire_after_create(&self, _: &Key, value: &Arc<V>, _: Instant) -> Option<Duration> {
-        Some(value.expires_at().until(self.0.now()))
+impl<V: Record> Expiry<Key, Kept<V>> for Lifetime {
+    fn expire_after_create(&self, _: &Key, kept: &Kept<V>, _: Instant) -> Option<Duration> {
+        Some(kept.value.expires_at().until(self.0.now()))
     }
 
     fn expire_after_update(
         &self,
         _: &Key,
-        value: &Arc<V>,
+        kept: &Kept<V>,
         _: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
-        Some(value.expires_at().until(self.0.now()))
+        Some(kept.value.expires_at().until(self.0.now()))
     }
 }
 
@@ -149,10 +174,10 @@ impl<V> fmt::Debug for L1<V> {
 }
 
 impl<V: Record> L1<V> {
-    /// An empty cache of at most `max_bytes`.
-    pub fn new(max_bytes: u64, clock: Clock) -> Self {
-        let weigh = |key: &Key, value: &Arc<V>| {
-            u32::try_from(key.len() + value.weight()).unwrap_or(u32::MAX)
+    /// An empty cache of at most `max_bytes`; `is_shared`: others write to the store.
+    pub fn new(max_bytes: u64, clock: Clock, is_shared: bool) -> Self {
+        let weigh = |key: &Key, kept: &Kept<V>| {
+            u32::try_from(key.len() + kept.value.weight()).unwrap_or(u32::MAX)
         };
         Self {
             values: Cache::builder()
@@ -164,6 +189,7 @@ impl<V: Record> L1<V> {
             flights: Cache::new(0),
             stripes: (0..STRIPES).map(|_| AtomicU64::new(0)).collect(),
             hasher: RandomState::new(),
+            is_shared,
             #[cfg(test)]
             off: None,
         }
@@ -171,9 +197,15 @@ impl<V: Record> L1<V> {
 
     /// The record under `key`, from memory if it is there.
     pub async fn hit(&self, key: &[u8]) -> Option<Arc<V>> {
+        self.kept(key).await.map(|kept| kept.value)
+    }
+
+    /// The same, with what is known of it.
+    pub(super) async fn kept(&self, key: &[u8]) -> Option<Kept<V>> {
         // Boxed: moka's future is 750 bytes, and readers who wait would hold room for two of them.
-        let value = Box::pin(self.values.get(key)).await?;
-        (value.expires_at() > self.clock.now() || !self.is_on(Guard::Expiry)).then_some(value)
+        let kept = Box::pin(self.values.get(key)).await?;
+        let lives = kept.value.expires_at() > self.clock.now() || !self.is_on(Guard::Expiry);
+        lives.then_some(kept)
     }
 
     /// The record under `key` by `load`, after [`L1::hit`] had none. Concurrent callers share one
@@ -182,18 +214,31 @@ impl<V: Record> L1<V> {
     where
         F: Future<Output = Result<Found<V>, StoreError>>,
     {
-        let generation = self.stripe(key).load(Ordering::SeqCst);
+        self.read_marked(key, None, |_| true, async { Ok((load.await?, None)) }).await
+    }
+
+    /// The same where others write too: by a load that answers the mark under which it read, if anything
+    /// is heard of the key. Those who share a load have heard the same of it.
+    pub(super) async fn read_marked<F>(
+        &self,
+        key: &[u8],
+        heard: Option<Mark>,
+        is_good: impl Fn(&Kept<V>) -> bool,
+        load: F,
+    ) -> Result<Found<V>, StoreError>
+    where
+        F: Future<Output = Result<(Found<V>, Option<Mark>), StoreError>>,
+    {
+        let generation = self.generation(key);
         let flight = if self.is_on(Guard::FlightByGeneration) { generation } else { 0 };
-        let flight = (key.to_vec(), flight);
+        let flight = (key.to_vec(), flight, heard);
         let work = async {
             // Whoever missed just before a flight ended begins another just after.
-            if let Some(value) = self.hit(key).await {
-                return Ok(Found::Live(value));
+            if let Some(kept) = self.kept(key).await.filter(&is_good) {
+                return Ok(Found::Live(kept.value));
             }
-            let found = load.await?;
-            if let Found::Live(value) = &found {
-                self.fill(key, value, generation).await;
-            }
+            let (found, mark) = load.await?;
+            self.fill(key, &found, (generation, mark)).await;
             Ok(found)
         };
         self.flights
@@ -212,7 +257,7 @@ impl<V: Record> L1<V> {
     /// Keeps a value that was just written, given what [`Writing::ended`] answered.
     pub async fn keep(&self, key: &[u8], value: &Arc<V>, ended: Option<u64>) {
         match ended {
-            Some(generation) => self.upsert(key, value, generation, Op::Remove).await,
+            Some(generation) => self.upsert(key, value, (generation, None), Op::Remove).await,
             None => self.forget(key).await,
         }
     }
@@ -222,24 +267,47 @@ impl<V: Record> L1<V> {
         self.values.entry_by_ref(key).and_compute_with(|_| async { Op::Remove }).await;
     }
 
-    async fn fill(&self, key: &[u8], value: &Arc<V>, generation: u64) {
-        self.upsert(key, value, generation, Op::Nop).await;
+    /// The generation of a key, to be taken before it is loaded.
+    pub(super) fn generation(&self, key: &[u8]) -> u64 {
+        self.stripe(key).load(Ordering::SeqCst)
+    }
+
+    /// Keeps what a load found; forgets what it found to be gone.
+    pub(super) async fn fill(
+        &self,
+        key: &[u8],
+        found: &Found<V>,
+        (generation, mark): (u64, Option<Mark>),
+    ) {
+        match found {
+            Found::Live(value) => self.upsert(key, value, (generation, mark), Op::Nop).await,
+            Found::Gone(_) | Found::Never if self.is_shared => self.forget(key).await,
+            Found::Gone(_) | Found::Never | Found::Stale(_) => {}
+        }
     }
 
     /// Puts `value` in unless something newer is there; does `otherwise` when the generation is
     /// another than `generation`.
-    async fn upsert(&self, key: &[u8], value: &Arc<V>, generation: u64, otherwise: Op<Arc<V>>) {
+    async fn upsert(
+        &self,
+        key: &[u8],
+        value: &Arc<V>,
+        (generation, mark): (u64, Option<Mark>),
+        otherwise: Op<Kept<V>>,
+    ) {
         let stripe = self.stripe(key);
         self.values
             .entry_by_ref(key)
             .and_compute_with(|present| async {
-                let newer = |there: &Arc<V>| there.revision() > value.revision();
-                let is_older = present.is_some_and(|entry| newer(entry.value()));
+                let newer = |there: &Kept<V>| there.value.revision() > value.revision();
+                // Where others write, a failover may take back what was not confirmed: there the last
+                // read counts, and marks tell what is old.
+                let is_older = !self.is_shared && present.is_some_and(|entry| newer(entry.value()));
                 let still = stripe.load(Ordering::SeqCst) == generation;
                 match () {
                     () if !still && self.is_on(Guard::Generation) => otherwise,
                     () if is_older && self.is_on(Guard::NewestWins) => Op::Nop,
-                    () => Op::Put(Arc::clone(value)),
+                    () => Op::Put(Kept { value: Arc::clone(value), mark, at: Instant::now() }),
                 }
             })
             .await;

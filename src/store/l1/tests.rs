@@ -33,7 +33,7 @@ fn at(revision: u64, clock: &Clock) -> Arc<Handoff> {
 }
 
 fn cache(clock: &Clock, off: Option<Guard>) -> L1<Handoff> {
-    L1 { off, ..L1::new(1 << 20, clock.clone()) }
+    L1 { off, ..L1::new(1 << 20, clock.clone(), false) }
 }
 
 async fn seen(l1: &L1<Handoff>) -> Option<u64> {
@@ -171,8 +171,8 @@ async fn two_loads_of_one_generation(off: Option<Guard>) -> Option<u64> {
     let clock = conformance::clock();
     let l1 = cache(&clock, off);
     let generation = l1.stripe(KEY).load(Ordering::SeqCst);
-    l1.fill(KEY, &at(2, &clock), generation).await;
-    l1.fill(KEY, &at(1, &clock), generation).await;
+    l1.fill(KEY, &Found::Live(at(2, &clock)), (generation, None)).await;
+    l1.fill(KEY, &Found::Live(at(1, &clock)), (generation, None)).await;
     seen(&l1).await
 }
 

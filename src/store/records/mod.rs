@@ -2,9 +2,11 @@
 //! away half-way changes nothing about what L1 holds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::domain::clock::Clock;
 use crate::domain::clock::Timestamp;
+use crate::store::feed::Feed;
 use crate::store::journal::Note;
 use crate::store::kv::Change;
 use crate::store::kv::Delete;
@@ -15,6 +17,7 @@ use crate::store::kv::Put;
 use crate::store::kv::Slot;
 use crate::store::kv::StoreError;
 use crate::store::l1::Found;
+use crate::store::l1::Kept;
 use crate::store::l1::L1;
 use crate::store::record::Record;
 use crate::store::seal::Seal;
@@ -33,6 +36,17 @@ pub struct Store {
     pub clock: Clock,
     /// Who waits for a write.
     pub watchers: Arc<Watchers>,
+    /// Where other processes write to the engine too.
+    pub sharing: Option<Sharing>,
+}
+
+/// How far memory is believed where other processes write to the same store.
+#[derive(Clone, Debug)]
+pub struct Sharing {
+    /// What is heard of their writes.
+    pub feed: Arc<Feed>,
+    /// For how long memory answers when the engine cannot.
+    pub stale: Duration,
 }
 
 /// Records of one type.
@@ -41,6 +55,8 @@ pub struct Records<V> {
     store: Store,
     l1: L1<V>,
     look_ups: LookUps,
+    // Where others write: how old what memory answers first may be; zero: the engine is asked.
+    first: Duration,
 }
 
 /// What became of a typed write.
@@ -55,14 +71,31 @@ pub enum Written<V> {
 impl<V: Record> Records<V> {
     /// Records in `store`, at most `l1_bytes` of them in memory.
     pub fn new(store: Store, l1_bytes: u64, look_ups: LookUps) -> Self {
-        let l1 = L1::new(l1_bytes, store.clock.clone());
-        Self { store, l1, look_ups }
+        let l1 = L1::new(l1_bytes, store.clock.clone(), store.sharing.is_some());
+        Self { store, l1, look_ups, first: Duration::ZERO }
+    }
+
+    /// Where other processes write too, memory answers first for so long, as long as nothing is heard of
+    /// a write. (Where none does, it always answers first.)
+    #[must_use]
+    pub fn first_for(self, first: Duration) -> Self {
+        Self { first, ..self }
     }
 
     /// Watches `key`: the watch is rung when it, or what rings it, is written with `min_revision`
     /// or a newer one.
     pub fn watch(&self, key: Vec<u8>, min_revision: u64) -> Watch<'_> {
         self.store.watchers.watch(key, min_revision)
+    }
+
+    /// Has the engine tell of writes of other processes to what is watched. While it cannot, everyone is woken
+    /// once it can again.
+    pub async fn heed(&self, watch: &Watch<'_>) {
+        if self.store.sharing.is_some() {
+            for key in watch.keys() {
+                let _ = self.store.kv.watch(key.to_vec()).await;
+            }
+        }
     }
 
     /// What seals these records, for what else must not be read or made up outside.
@@ -75,11 +108,26 @@ impl<V: Record> Records<V> {
         self.store.watchers.is_closed()
     }
 
-    /// The record under `key`, if it is in memory.
+    /// The record under `key`, if it is in memory and memory answers first.
     pub async fn cached(&self, key: &[u8]) -> Option<Arc<V>> {
-        let value = self.l1.hit(key).await?;
+        let value = self.first(key).await?;
         self.look_ups.hits.inc();
         Some(value)
+    }
+
+    async fn first(&self, key: &[u8]) -> Option<Arc<V>> {
+        let Some(sharing) = &self.store.sharing else { return self.l1.hit(key).await };
+        if self.first.is_zero() {
+            return None;
+        }
+        let kept = self.l1.kept(key).await?;
+        self.is_good(sharing, key, &kept).then_some(kept.value)
+    }
+
+    /// Whether what is kept is what the engine holds, as far as was heard, and not too old.
+    fn is_good(&self, sharing: &Sharing, key: &[u8], kept: &Kept<V>) -> bool {
+        kept.mark.is_some_and(|mark| sharing.feed.holds(key, mark))
+            && kept.at.elapsed() < self.first
     }
 
     /// The record under `key`, from memory if it is there.
@@ -90,13 +138,49 @@ impl<V: Record> Records<V> {
         self.look_ups.misses.inc();
         // Boxed, for it is large and seldom: unboxed, every request and every reader who waits
         // would have room for it.
-        Box::pin(self.l1.read(key, self.load(key))).await
+        match &self.store.sharing {
+            None => Box::pin(self.l1.read(key, self.load(key))).await,
+            Some(sharing) => Box::pin(self.get_shared(sharing, key)).await,
+        }
+    }
+
+    /// The record under `key` as the engine has it; when it cannot be asked, as it was a while ago.
+    async fn get_shared(&self, sharing: &Sharing, key: &[u8]) -> Result<Found<V>, StoreError> {
+        let found = if self.first.is_zero() {
+            // Nobody shares a look with one that began before a write on another machine.
+            let generation = self.l1.generation(key);
+            let found = self.load(key).await;
+            if let Ok(found) = &found {
+                self.l1.fill(key, found, (generation, None)).await;
+            }
+            found
+        } else {
+            let mark = sharing.feed.mark(key);
+            let load = async {
+                let is_heard = self.store.kv.watch(key.to_vec()).await.is_ok();
+                Ok((self.load(key).await?, is_heard.then_some(mark)))
+            };
+            let is_good = |kept: &Kept<V>| self.is_good(sharing, key, kept);
+            self.l1.read_marked(key, Some(mark), is_good, load).await
+        };
+        match found {
+            // What does not open is no answer that others could have in its place.
+            Err(why @ StoreError::Unreadable(_)) => Err(why),
+            Err(why) => match self.l1.kept(key).await {
+                Some(kept) if kept.at.elapsed() < sharing.stale => {
+                    self.look_ups.stale.inc();
+                    Ok(Found::Stale(kept.value))
+                }
+                Some(_) | None => Err(why),
+            },
+            found => found,
+        }
     }
 
     /// The record under `key`, for a listing: from memory if it is there, and not kept there if not,
     /// or a listing would push out what is hot.
     pub async fn glance(&self, key: &[u8]) -> Result<Found<V>, StoreError> {
-        match self.l1.hit(key).await {
+        match self.first(key).await {
             Some(value) => Ok(Found::Live(value)),
             None => self.load(key).await,
         }
@@ -148,9 +232,20 @@ impl<V: Record> Records<V> {
         let sealed = self.store.seal.seal(V::KIND, &key, &value.encode()?)?;
         let members = value.members();
         let expires_at = value.expires_at();
-        let value_of = sealed.into();
-        let put =
-            Put { key: key.clone(), value: value_of, expires_at, expect, change, members, notes };
+        let rings = match self.store.sharing {
+            Some(_) => value.rings().into_iter().map(|(rung, _)| rung).collect(),
+            None => Vec::new(),
+        };
+        let put = Put {
+            key: key.clone(),
+            value: sealed.into(),
+            expires_at,
+            expect,
+            change,
+            members,
+            rings,
+            notes,
+        };
         let write = tokio::spawn(async move {
             let writing = records.l1.writing(&key);
             let outcome = records.store.kv.put(put).await;
@@ -171,7 +266,7 @@ impl<V: Record> Records<V> {
                     Ok(Written::Conflict)
                 }
                 Err(error) => {
-                    records.l1.forget(&key).await;
+                    records.doubt(&key).await;
                     Err(error)
                 }
             }
@@ -201,13 +296,27 @@ impl<V: Record> Records<V> {
             let delete = Delete { key: key.clone(), expect, notes };
             let outcome = records.store.kv.delete(delete).await;
             writing.ended();
-            records.l1.forget(&key).await;
+            match outcome {
+                Ok(_) => records.l1.forget(&key).await,
+                Err(_) => records.doubt(&key).await,
+            }
             if let Ok(Outcome::Done(revision)) = outcome {
                 records.store.watchers.ring(&key, revision);
             }
             outcome
         });
         write.await.map_err(StoreError::panicked)?
+    }
+}
+
+impl<V: Record> Records<V> {
+    /// Nobody knows whether `key` was written. What memory holds of it answers nobody first any more; where
+    /// the engine may not answer for a while, it is kept for that.
+    async fn doubt(&self, key: &[u8]) {
+        match &self.store.sharing {
+            None => self.l1.forget(key).await,
+            Some(sharing) => sharing.feed.written(key),
+        }
     }
 }
 
@@ -226,6 +335,7 @@ pub async fn check_ring(kv: &dyn Kv, seal: &Seal) -> Result<(), StoreError> {
         expect: Expect::Absent,
         change: Change::Content,
         members: Vec::new(),
+        rings: Vec::new(),
         notes: Vec::new(),
     };
     kv.put(put).await.map(|_| ())

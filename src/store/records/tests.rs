@@ -28,6 +28,7 @@ fn bench() -> Bench {
         seal: Arc::new(ring(&[1])),
         clock: clock.clone(),
         watchers: Arc::default(),
+        sharing: None,
     };
     let records = Records::new(store, 1 << 20, LookUps::default());
     let key = names::handoff(&AccountId::default(), &"CA1".parse().unwrap());
@@ -59,6 +60,7 @@ impl Bench {
             Found::Live(handoff) => String::from_utf8(handoff.data().to_vec()).unwrap(),
             Found::Gone(how) => format!("{how:?}"),
             Found::Never => "never".to_owned(),
+            Found::Stale(_) => "stale".to_owned(),
         }
     }
 }

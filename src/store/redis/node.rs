@@ -1,0 +1,134 @@
+//! [`Node`]: one primary: who reads from it, who writes to it, and whether it answers.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use redis::Cmd;
+use redis::Value;
+use redis::aio::MultiplexedConnection;
+use tokio::sync::OnceCell;
+use tokio::sync::mpsc;
+
+use crate::config::redis::Address;
+use crate::store::kv::StoreError;
+use crate::store::redis::dial::Dial;
+use crate::store::redis::fault::Fault;
+use crate::store::redis::writer::Job;
+
+// Names nodes apart, also those of one address at different times.
+static COUNTED: AtomicU64 = AtomicU64::new(0);
+
+type Reader = Arc<OnceCell<MultiplexedConnection>>;
+
+thread_local! {
+    // Each thread reads over its own connections, whose work is done where their answers are waited for:
+    // a connection for all would have every answer cross two threads.
+    static READERS: RefCell<HashMap<(u64, tokio::runtime::Id), Reader>> = RefCell::default();
+}
+
+/// One primary.
+pub(super) struct Node {
+    /// Where it is.
+    pub(super) address: Address,
+    number: u64,
+    dial: Arc<Dial>,
+    answers_in: Duration,
+    is_up: AtomicBool,
+    jobs: mpsc::Sender<Job>,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Node({})", self.address)
+    }
+}
+
+impl Node {
+    /// A node that is taken to answer; its writer takes `jobs`.
+    pub(super) fn new(
+        address: Address,
+        dial: Arc<Dial>,
+        answers_in: Duration,
+        jobs: mpsc::Sender<Job>,
+    ) -> Self {
+        let number = COUNTED.fetch_add(1, Ordering::Relaxed);
+        Self { address, number, dial, answers_in, is_up: AtomicBool::new(true), jobs }
+    }
+
+    /// Whether it answered when it was last asked. While it did not, nobody else asks: this is the breaker.
+    pub(super) fn is_up(&self) -> bool {
+        self.is_up.load(Ordering::Acquire)
+    }
+
+    /// Notes whether it answers; whether that is news.
+    pub(super) fn set_up(&self, is_up: bool) -> bool {
+        self.is_up.swap(is_up, Ordering::AcqRel) != is_up
+    }
+
+    /// Why nobody asks it.
+    pub(super) fn down(&self) -> StoreError {
+        StoreError::Unavailable(format!("Redis at {} does not answer", self.address))
+    }
+
+    /// Asks for something that changes nothing.
+    pub(super) async fn query(&self, cmd: &Cmd, asking: bool) -> Result<Value, Fault> {
+        if !self.is_up() {
+            return Err(Fault::Final(self.down()));
+        }
+        let reader = self.reader();
+        let connect = || self.dial.connect(&self.address, self.answers_in);
+        let connection =
+            reader.get_or_try_init(connect).await.map_err(|error| Fault::of(&error))?;
+        let mut connection = connection.clone();
+        let answer = if asking {
+            let mut both = redis::pipe();
+            both.cmd("ASKING").add_command(cmd.clone());
+            let answers = connection.send_packed_commands(&both, 0, 2).await;
+            answers.map(|mut answers| answers.pop().unwrap_or(Value::Nil))
+        } else {
+            connection.send_packed_command(cmd).await
+        };
+        match answer {
+            Ok(value) => Fault::in_answer(value),
+            Err(error) => {
+                let fault = Fault::of(&error);
+                if let Fault::Broken(_) = fault {
+                    self.let_go(&reader);
+                }
+                Err(fault)
+            }
+        }
+    }
+
+    /// Has its writer write.
+    pub(super) fn write(&self, job: Job) -> Result<(), StoreError> {
+        if !self.is_up() {
+            return Err(self.down());
+        }
+        self.jobs.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => StoreError::Busy,
+            mpsc::error::TrySendError::Closed(_) => StoreError::Unavailable("closed".to_owned()),
+        })
+    }
+
+    fn reader(&self) -> Reader {
+        let place = (self.number, tokio::runtime::Handle::current().id());
+        READERS.with_borrow_mut(|readers| Arc::clone(readers.entry(place).or_default()))
+    }
+
+    /// The next reader connects anew.
+    fn let_go(&self, reader: &Reader) {
+        let place = (self.number, tokio::runtime::Handle::current().id());
+        READERS.with_borrow_mut(|readers| {
+            if readers.get(&place).is_some_and(|there| Arc::ptr_eq(there, reader)) {
+                readers.remove(&place);
+            }
+        });
+    }
+}

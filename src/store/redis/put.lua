@@ -1,0 +1,37 @@
+-- KEYS: value, head, then the journal of each entry. ARGV: now, proposed revision or nothing, what is
+-- expected (`*`, `-` or a revision), change (`c` or `l`), when it ends, life of the value and of the head
+-- in ms or nothing, places, value, then entries as in notes.lua without their own now and revision.
+-- A head is `state:revision:ends:places`; state is L (a record) or E (erased).
+-- Answers {'D', revision, places before}, {'C', live revision or nothing}, or {'P', revision} when that is
+-- the revision it would have and another was proposed.
+local now = tonumber(ARGV[1])
+local head = redis.call('GET', KEYS[2])
+local state, revision, ends, places = nil, nil, nil, ''
+if head then
+  local _, stop, s, r, e = string.find(head, '^(%a):(%d+):(%d+):')
+  state, revision, ends, places = s, r, tonumber(e), string.sub(head, stop + 1)
+end
+local live = nil
+if state == 'L' and ends > now and redis.call('EXISTS', KEYS[1]) == 1 then live = revision end
+local expected = ARGV[3]
+if (expected == '-' and live) or (expected ~= '*' and expected ~= '-' and live ~= expected)
+  or (ARGV[4] == 'l' and not live) then
+  return { 'C', live or '' }
+end
+local new = live
+if ARGV[4] == 'c' then
+  local next = now
+  if revision and tonumber(revision) + 1 > now then next = tonumber(revision) + 1 end
+  new = string.format('%.0f', next)
+end
+if ARGV[2] ~= '' and ARGV[2] ~= new then return { 'P', new } end
+local function keep(key, value, life)
+  if life == '' then redis.call('SET', key, value) else redis.call('SET', key, value, 'PX', life) end
+end
+keep(KEYS[1], ARGV[9], ARGV[6])
+keep(KEYS[2], 'L:' .. new .. ':' .. ARGV[5] .. ':' .. ARGV[8], ARGV[7])
+for i = 3, #KEYS do
+  local a = 9 + (i - 3) * 6
+  note(KEYS[i], now, new, ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4], ARGV[a + 5], ARGV[a + 6])
+end
+return { 'D', new, places }

@@ -1,0 +1,46 @@
+//! Against a real Redis, which `tests/redis/with` starts and names in `BATON_TEST_STORE`.
+
+use clap::Parser;
+
+use super::*;
+use crate::config;
+use crate::config::StoreKind;
+use crate::config::raw::Raw;
+use crate::domain::random::random_text;
+use crate::store::conformance;
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    raw: Raw,
+}
+
+/// The settings of the Redis at hand, with names of the test's own.
+pub(super) fn settings() -> Settings {
+    let url = std::env::var("BATON_TEST_STORE").expect("run this by tests/run redis");
+    let replicas = std::env::var("BATON_TEST_REPLICAS").unwrap_or_else(|_| "0".to_owned());
+    let prefix = format!("t{}", random_text(12).unwrap());
+    let line = ["baton", "--store", &url, "--redis-prefix", &prefix, "--redis-replicas", &replicas];
+    let mut raw = Line::try_parse_from(line).unwrap().raw;
+    raw.secrets.admin_key = Some("x".repeat(32).into());
+    raw.secrets.seal_keys = Some("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".into());
+    raw.redis_ca_file = std::env::var("BATON_TEST_CA").ok();
+    match config::Settings::check(&raw).unwrap().store {
+        StoreKind::Redis(redis) => *redis,
+        other => panic!("{other:?} is no Redis"),
+    }
+}
+
+pub(super) fn open(settings: Settings, clock: &Clock) -> (Redis, Arc<Feed>) {
+    let feed = Arc::new(Feed::new(Arc::default()));
+    let meter = StoreMeter::default();
+    (Redis::open(settings, clock.clone(), meter, Arc::clone(&feed)).unwrap(), feed)
+}
+
+#[tokio::test]
+#[ignore = "needs a Redis: tests/run redis"]
+async fn conforms() {
+    let clock = conformance::clock();
+    let (engine, _) = open(settings(), &clock);
+    conformance::check(&engine, &clock).await;
+}
