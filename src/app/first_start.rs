@@ -93,7 +93,7 @@ impl Keys {
     }
 
     /// The sealing ring.
-    pub(super) fn seal(&self) -> Result<Seal, NoKeys> {
+    pub fn seal(&self) -> Result<Seal, NoKeys> {
         Seal::new(self.seal_keys.clone()).ok_or(NoKeys::SealKeys)
     }
 }

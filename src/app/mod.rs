@@ -1,6 +1,7 @@
 //! Builds everything once, and runs it until it is told to stop. The only room that knows all
 //! others.
 
+pub mod engines;
 pub mod first_start;
 mod linked;
 mod listener;
@@ -69,8 +70,8 @@ use crate::store::record::StoredKey;
 use crate::store::records::Records;
 use crate::store::records::Sharing;
 use crate::store::records::Store;
-use crate::store::records::check_ring;
 use crate::store::redis::Redis;
+use crate::store::ring;
 use crate::store::watch::Watchers;
 use crate::telemetry::logging::Sink;
 use crate::telemetry::metrics::Metrics;
@@ -150,7 +151,7 @@ impl App {
         let (kv, sharing) = open_store(&settings, &clock, &metrics, &watchers)?;
         let kv = around(kv);
         let seal = Arc::new(start_keys.seal()?);
-        block_on(check_ring(kv.as_ref(), &seal))?;
+        block_on(ring::check(kv.as_ref(), &seal))?;
         let store = Store {
             kv: Arc::clone(&kv),
             seal: Arc::clone(&seal),

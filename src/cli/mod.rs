@@ -8,6 +8,7 @@ mod key;
 mod recipe;
 mod serve;
 mod sign;
+mod whole_store;
 
 use std::fmt::Display;
 use std::io;
@@ -45,6 +46,12 @@ enum Command {
     Sign(sign::Args),
     /// Write out things to copy into a Twilio account
     Recipe(recipe::Args),
+    /// Copy everything from one store to another: embedded to Redis, or back
+    #[command(after_help = whole_store::MIGRATE_HELP)]
+    Migrate(Box<whole_store::Migrate>),
+    /// Seal everything that is stored anew, with the newest sealing key
+    #[command(after_help = whole_store::REKEY_HELP)]
+    Rekey(Box<Raw>),
 }
 
 /// Why a command was not carried out.
@@ -73,6 +80,8 @@ pub fn main() -> ExitCode {
         Command::Connector(args) => connector::run(*args),
         Command::Sign(args) => sign::run(args),
         Command::Recipe(args) => recipe::run(args),
+        Command::Migrate(args) => whole_store::migrate(&args),
+        Command::Rekey(raw) => whole_store::rekey(&raw),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

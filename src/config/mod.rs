@@ -149,8 +149,10 @@ impl Settings {
         let store = match raw.store.trim() {
             "embedded" => Some(StoreKind::Embedded),
             "memory" => Some(StoreKind::Memory),
-            _ => {
-                secrets.must_be_shared(faults);
+            store => {
+                if store.contains("://") {
+                    secrets.must_be_shared(faults);
+                }
                 let redis = Redis::read(raw, secrets.redis_password.clone(), faults);
                 redis.map(|redis| StoreKind::Redis(Box::new(redis)))
             }
@@ -316,7 +318,9 @@ mod tests {
             report,
             "4 setting(s) to mend:\n  \
              BATON_LISTEN must be an address and a port, such as 127.0.0.1:8080\n  \
-             BATON_STORE must be embedded or memory\n  \
+             BATON_STORE must be embedded, memory, or a Redis: redis://host:6379, \
+             redis+sentinel://host:26379,host:26379/mymaster or redis-cluster://host:6379,host:6379, \
+             each also with rediss for TLS and user:password@ before the host\n  \
              BATON_LOG must be a level (error warn info debug trace) or a filter such as info,baton::access=off\n  \
              BATON_WORKERS must be a number from 0 to 1024"
         );

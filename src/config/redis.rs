@@ -9,6 +9,7 @@ use secrecy::SecretString;
 
 use crate::config::Faults;
 use crate::config::raw::Raw;
+use crate::config::secret;
 
 /// A server's address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -70,6 +71,15 @@ const FORMS: &str = "BATON_STORE must be embedded, memory, or a Redis: redis://h
      rediss for TLS and user:password@ before the host";
 
 impl Redis {
+    /// The Redis of `url`, and of the settings that go with one.
+    pub fn at(raw: &Raw, url: &str) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let password = secret::read(&raw.secrets, &mut faults).redis_password;
+        let raw = Raw { store: url.to_owned(), ..raw.clone() };
+        let redis = Self::read(&raw, password, &mut faults);
+        redis.filter(|_| faults.0.is_empty()).ok_or(faults)
+    }
+
     /// Reads what was set; `None` with a fault when there is something to mend.
     pub(super) fn read(
         raw: &Raw,

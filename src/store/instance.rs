@@ -79,6 +79,16 @@ impl Instance {
     }
 }
 
+/// Whether what is in `from` may be copied to `to`: nobody has made an instance there, or it is the same.
+pub(super) async fn may_follow(from: &dyn Kv, to: &dyn Kv) -> Result<bool, StoreError> {
+    let value = |slot| match slot {
+        Some(Slot::Live { value, .. }) => Some(value),
+        Some(Slot::Gone { .. }) | None => None,
+    };
+    let there = value(to.get(KEY.to_vec()).await?);
+    Ok(there.is_none() || there == value(from.get(KEY.to_vec()).await?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -91,7 +91,7 @@ impl Journal {
         true
     }
 
-    fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.entries.iter().map(|entry| entry.name.len() + entry.value.len() + 16).sum()
     }
 

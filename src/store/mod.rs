@@ -9,6 +9,7 @@ pub mod callers;
 #[cfg(test)]
 mod conformance;
 pub mod connector;
+pub mod copy;
 pub mod embedded;
 #[cfg(test)]
 mod faulty;
@@ -23,7 +24,9 @@ pub mod names;
 pub mod record;
 pub mod records;
 pub mod redis;
+pub mod ring;
 pub mod seal;
 pub mod session;
 pub mod task;
 pub mod watch;
+pub mod whole;

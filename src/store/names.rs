@@ -116,6 +116,11 @@ pub fn timeline(account: &AccountId, id: &HandoffId) -> Vec<u8> {
     [handoff(account, id).as_slice(), b"\0"].concat()
 }
 
+/// Whether a key is a journal's: it ends with a NUL, and a record's does not.
+pub fn is_journal(key: &[u8]) -> bool {
+    key.starts_with(b"h\0") && key.ends_with(b"\0")
+}
+
 /// The key of the task that a call came to be, by an id that finds its handoff.
 pub fn task(account: &AccountId, id: &HandoffId) -> Vec<u8> {
     joined(b"tk\0", account, id)
@@ -145,6 +150,16 @@ pub fn read_task_listed(name: &[u8]) -> Option<(AccountId, HandoffId)> {
 /// The key of a console session, by the hash of its secret.
 pub fn session(hash: &[u8]) -> Vec<u8> {
     [b"cs\0", hash].concat()
+}
+
+/// The key of what says that a sealing key is in use, by that key's name.
+pub fn ring_key(id: &str) -> Vec<u8> {
+    [b"rk\0", id.as_bytes()].concat()
+}
+
+/// The set of the sealing keys in use. It lists their names.
+pub fn ring_keys() -> Vec<u8> {
+    b"rl\0".to_vec()
 }
 
 /// The set of the connectors that a Twilio account is linked to. It lists ids.

@@ -48,6 +48,27 @@ impl Seal {
         Some(Self { ring })
     }
 
+    /// Names of the keys, newest first: they tell nothing about the keys.
+    pub fn ids(&self) -> Vec<String> {
+        self.ring.iter().map(|key| hex(key.id)).collect()
+    }
+
+    /// What was sealed under `key`, as whatever it was sealed, sealed with the newest key; `None`: it is.
+    pub fn reseal(&self, key: &[u8], sealed: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let newest = self.ring.first().ok_or_else(|| unreadable("the key ring is empty"))?;
+        if sealed.get(1..5) == Some(newest.id.as_slice()) {
+            return Ok(None);
+        }
+        let mut why = None;
+        for kind in 0..=u8::MAX {
+            match self.open(kind, key, sealed) {
+                Ok(plain) => return self.seal(kind, key, &plain).map(Some),
+                Err(not) => why = Some(not),
+            }
+        }
+        Err(why.unwrap_or_else(|| unreadable("it is nothing")))
+    }
+
     /// 32 bytes for `purpose`, the same for the same newest key; they tell nothing about the key.
     pub fn derive(&self, purpose: &[u8]) -> Result<[u8; 32], StoreError> {
         let newest = self.ring.first().ok_or_else(|| unreadable("the key ring is empty"))?;
@@ -88,10 +109,10 @@ impl Seal {
             .split_first_chunk()
             .and_then(|(id, rest)| rest.split_first_chunk().map(|(salt, body)| (id, *salt, body)));
         let (id, salt, body) = parts.ok_or_else(|| unreadable("it is cut short"))?;
-        let ring_key =
-            self.ring.iter().find(|k| k.id == *id).ok_or_else(|| {
-                unreadable("it was sealed with a key that is not in BATON_SEAL_KEYS")
-            })?;
+        let ring_key = self.ring.iter().find(|k| k.id == *id).ok_or_else(|| {
+            let id = hex(*id);
+            unreadable(&format!("it was sealed with the key {id}, which is not in BATON_SEAL_KEYS"))
+        })?;
         let mut body = body.to_vec();
         let opened = ring_key
             .record_key(salt)
@@ -129,6 +150,10 @@ fn ring_id(key: &SecretSlice<u8>) -> [u8; 4] {
     context.update(key.expose_secret());
     let hash = context.finish();
     hash.as_ref().first_chunk().copied().unwrap_or_default()
+}
+
+fn hex(id: [u8; 4]) -> String {
+    format!("{:08x}", u32::from_be_bytes(id))
 }
 
 fn about(kind: u8, key: &[u8]) -> aead::Aad<Vec<u8>> {

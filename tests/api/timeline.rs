@@ -380,6 +380,6 @@ async fn reads_that_the_store_does_not_take_are_answered_and_told_of_once_it_doe
     tokio::time::sleep(FLUSHED).await;
     server.ask_to_stop(true);
     server.join();
-    let again = Server::on(&server.folder(), server.clock.clone(), &[]);
+    let again = Server::on(&server.folder(), server.clock.clone(), &["--store", "embedded"]);
     assert_eq!(story(&again.admin(), &own()).await, before);
 }

@@ -9,6 +9,7 @@
 mod file;
 mod row;
 mod table;
+mod walk;
 mod writer;
 
 use std::fmt;

@@ -165,7 +165,7 @@ impl<'t> Tables<'t> {
         Ok(due.len())
     }
 
-    fn row(&self, key: &[u8]) -> Result<Option<Row>, TableError> {
+    pub(super) fn row(&self, key: &[u8]) -> Result<Option<Row>, TableError> {
         match self.records.get(key)? {
             Some(bytes) => Ok(Some(Row::decode(bytes.value())?)),
             None => Ok(None),
@@ -173,7 +173,7 @@ impl<'t> Tables<'t> {
     }
 
     /// Puts `row` in the place of `before`, and the indices in step.
-    fn replace(
+    pub(super) fn replace(
         &mut self,
         key: &[u8],
         before: Option<&Row>,

@@ -32,18 +32,22 @@ use crate::store::kv::Delete;
 use crate::store::kv::Outcome;
 use crate::store::kv::Put;
 use crate::store::kv::StoreError;
+use crate::store::whole::Over;
+use crate::store::whole::Whole;
 
 /// Something to write, and where its answer goes.
 pub(super) enum Job {
     Put(Put, oneshot::Sender<Result<Outcome, StoreError>>),
     Delete(Delete, oneshot::Sender<Result<Outcome, StoreError>>),
     Note(Vec<Note>, oneshot::Sender<Result<Vec<bool>, StoreError>>),
+    Restore(Whole, Over, oneshot::Sender<Result<bool, StoreError>>),
 }
 
 /// What became of a job.
 enum Done {
     Written(Outcome),
     Noted(Vec<bool>),
+    Restored(bool),
 }
 
 // More than this in one commit gains little and makes the first of them wait.
@@ -220,6 +224,7 @@ impl Job {
             Self::Put(put, _) => tables.put(put, now).map(Done::Written),
             Self::Delete(delete, _) => tables.delete(delete, now).map(Done::Written),
             Self::Note(notes, _) => tables.note(notes, 0, now).map(Done::Noted),
+            Self::Restore(whole, over, _) => tables.restore(whole, over, now).map(Done::Restored),
         };
         match done {
             Ok(done) => Ok(Ok(done)),
@@ -241,6 +246,12 @@ impl Job {
                 let _ = to.send(Err(why));
             }
             (Self::Note(_, to), Err(why)) => {
+                let _ = to.send(Err(why));
+            }
+            (Self::Restore(_, _, to), Ok(Done::Restored(did))) => {
+                let _ = to.send(Ok(did));
+            }
+            (Self::Restore(_, _, to), Err(why)) => {
                 let _ = to.send(Err(why));
             }
             // A job is answered with what it did.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::clock::Clock;
-use crate::domain::clock::Timestamp;
 use crate::store::feed::Feed;
 use crate::store::journal::Note;
 use crate::store::kv::Change;
@@ -318,27 +317,6 @@ impl<V: Record> Records<V> {
             Some(sharing) => sharing.feed.written(key),
         }
     }
-}
-
-/// Fails when `seal` cannot open what this store was sealed with, so that a wrong key ring stops
-/// the start instead of turning every handoff into an error; a new store remembers the ring.
-pub async fn check_ring(kv: &dyn Kv, seal: &Seal) -> Result<(), StoreError> {
-    const KIND: u8 = 0;
-    const KEY: &[u8] = b"ring";
-    if let Some(Slot::Live { value, .. }) = kv.get(KEY.to_vec()).await? {
-        return seal.open(KIND, KEY, &value).map(|_| ());
-    }
-    let put = Put {
-        key: KEY.to_vec(),
-        value: seal.seal(KIND, KEY, b"")?.into(),
-        expires_at: Timestamp::NEVER,
-        expect: Expect::Absent,
-        change: Change::Content,
-        members: Vec::new(),
-        rings: Vec::new(),
-        notes: Vec::new(),
-    };
-    kv.put(put).await.map(|_| ())
 }
 
 #[cfg(test)]

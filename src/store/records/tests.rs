@@ -149,11 +149,3 @@ async fn nothing_reaches_the_engine_in_clear() {
         slot @ Slot::Gone { .. } => panic!("{slot:?}"),
     }
 }
-
-#[tokio::test]
-async fn a_store_sealed_with_another_ring_is_refused_at_the_start() {
-    let kv = Memory::new(conformance::clock());
-    check_ring(&kv, &ring(&[1])).await.unwrap();
-    check_ring(&kv, &ring(&[2, 1])).await.unwrap();
-    assert!(check_ring(&kv, &ring(&[2])).await.is_err());
-}

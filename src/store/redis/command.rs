@@ -126,7 +126,7 @@ fn expected(expect: Expect) -> String {
 }
 
 /// Milliseconds from now; `None`: for ever.
-fn life(ends: Timestamp, now: Timestamp) -> Option<u64> {
+pub(super) fn life(ends: Timestamp, now: Timestamp) -> Option<u64> {
     if ends == Timestamp::NEVER {
         return None;
     }
@@ -138,6 +138,6 @@ fn life(ends: Timestamp, now: Timestamp) -> Option<u64> {
     )
 }
 
-fn optional(number: Option<u64>) -> String {
+pub(super) fn optional(number: Option<u64>) -> String {
     number.map(|number| number.to_string()).unwrap_or_default()
 }

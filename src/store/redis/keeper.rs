@@ -21,6 +21,7 @@ use crate::config::redis::Address;
 use crate::config::redis::Redis as Settings;
 use crate::store::feed::Feed;
 use crate::store::redis::dial::Dial;
+use crate::store::redis::look;
 use crate::store::redis::map;
 use crate::store::redis::map::Found;
 use crate::store::redis::map::Map;
@@ -93,6 +94,9 @@ impl Keeper {
         let keeper = Self { settings, dial, names, feed, meter, known: Arc::clone(&known) };
         keeper.replace(found);
         if keeper.beat().await {
+            for node in known.map().nodes() {
+                look::at(&keeper.dial, &keeper.settings, node).await?;
+            }
             return Ok((keeper, known));
         }
         let map = known.map();

@@ -18,11 +18,13 @@ mod command;
 mod dial;
 mod fault;
 mod keeper;
+mod look;
 mod map;
 mod name;
 mod node;
 mod reply;
 mod script;
+mod walk;
 mod write;
 mod writer;
 

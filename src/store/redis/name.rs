@@ -78,9 +78,10 @@ impl Names {
         Some((kind, [tag.strip_suffix(b"}")?, nuls].concat()))
     }
 
-    /// A pattern, as of `SCAN`, that finds what is called so for a `kind`.
-    pub(super) fn pattern(&self, kind: Kind) -> String {
-        format!("{}:{}{{:*", self.prefix, char::from(kind.letter()))
+    /// A pattern, as of `SCAN`, that finds what is called so for these kinds.
+    pub(super) fn pattern(&self, kinds: &[Kind]) -> String {
+        let letters: String = kinds.iter().map(|kind| char::from(kind.letter())).collect();
+        format!("{}:[{letters}]{{:*", self.prefix)
     }
 }
 

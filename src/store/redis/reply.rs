@@ -12,6 +12,7 @@ use crate::store::kv::Place;
 use crate::store::kv::Slot;
 use crate::store::kv::StoreError;
 use crate::store::kv::TOMBSTONE_LIFE;
+use crate::store::whole::Whole;
 
 /// What is known of a record: `state:revision:ends:places`.
 struct Head<'h> {
@@ -51,6 +52,24 @@ pub(super) fn slot(answer: Value, now: Timestamp) -> Result<Option<Slot>, StoreE
         _ if ends.plus(TOMBSTONE_LIFE) <= now => Ok(None),
         _ => Ok(Some(Slot::Gone { revision, how: Gone::Expired })),
     }
+}
+
+/// The same, whole, be its time over or not.
+pub(super) fn whole(answer: Value, key: Vec<u8>) -> Result<Option<Whole>, StoreError> {
+    let [value, head] = array(answer)?.try_into().map_err(|_parts| damaged())?;
+    let Some(head) = bytes(head)? else { return Ok(None) };
+    let head = Head::read(&head).ok_or_else(damaged)?;
+    let value = bytes(value)?.unwrap_or_default().into();
+    let Head { revision, ends, .. } = head;
+    let gone = head.is_erased.then_some(Gone::Erased);
+    Ok(Some(Whole::Record { key, revision, ends, gone, places: places(head.places)?, value }))
+}
+
+/// A page of a scan: where it goes on, and names.
+pub(super) fn scanned(answer: Value) -> Result<(String, Vec<Vec<u8>>), StoreError> {
+    let [cursor, found] = array(answer)?.try_into().map_err(|_parts| damaged())?;
+    let cursor = String::from_utf8(bytes(cursor)?.unwrap_or_default()).map_err(|_| damaged())?;
+    Ok((cursor, names(found)?))
 }
 
 /// What became of a write.

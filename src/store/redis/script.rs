@@ -47,7 +47,12 @@ pub(super) static LIST: LazyLock<Script> =
 pub(super) static UNLIST: LazyLock<Script> =
     LazyLock::new(|| Script::new(&[include_str!("unlist.lua")]));
 
+pub(super) static RESTORE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(&[include_str!("restore.lua")]));
+pub(super) static RESTORE_JOURNAL: LazyLock<Script> =
+    LazyLock::new(|| Script::new(&[include_str!("restore_journal.lua")]));
+
 /// All of them.
-pub(super) fn all() -> [&'static Script; 5] {
-    [&PUT, &DELETE, &NOTES, &LIST, &UNLIST]
+pub(super) fn all() -> [&'static Script; 7] {
+    [&PUT, &DELETE, &NOTES, &LIST, &UNLIST, &RESTORE, &RESTORE_JOURNAL]
 }

@@ -8,6 +8,10 @@ use crate::config::StoreKind;
 use crate::config::raw::Raw;
 use crate::domain::random::random_text;
 use crate::store::conformance;
+use crate::store::copy::Engine;
+use crate::store::copy::tests::copies_are_as_the_original;
+use crate::store::copy::tests::embedded;
+use crate::store::copy::tests::what_is_sealed_anew_is_as_it_was;
 
 #[derive(Parser)]
 struct Line {
@@ -43,4 +47,27 @@ async fn conforms() {
     let clock = conformance::clock();
     let (engine, _) = open(settings(), &clock);
     conformance::check(&engine, &clock).await;
+}
+
+fn engine(clock: &Clock) -> Engine {
+    Arc::new(open(settings(), clock).0)
+}
+
+#[tokio::test]
+#[ignore = "needs a Redis: tests/run redis"]
+async fn a_copy_is_as_the_original_there_and_back() {
+    let clock = conformance::clock();
+    let folder = tempfile::tempdir().unwrap();
+    let redis = engine(&clock);
+    copies_are_as_the_original(&embedded(&folder, &clock), &redis, &clock).await;
+    let clock = conformance::clock();
+    let folder = tempfile::tempdir().unwrap();
+    copies_are_as_the_original(&engine(&clock), &embedded(&folder, &clock), &clock).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Redis: tests/run redis"]
+async fn everything_in_redis_is_sealed_anew() {
+    let clock = conformance::clock();
+    what_is_sealed_anew_is_as_it_was(&engine(&clock), &clock).await;
 }

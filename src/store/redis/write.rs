@@ -256,7 +256,7 @@ impl Shared {
     }
 
     /// Has the commands carried out by whoever has the slot, wherever it is by then.
-    async fn carry_out(
+    pub(super) async fn carry_out(
         &self,
         slot: u16,
         commands: Vec<Cmd>,
