@@ -197,8 +197,12 @@ impl Server {
 /// Settings of the Redis at hand, if there is one (`tests/run redis`): each data directory stands for a
 /// store of its own, with keys as the first start would have made them.
 fn shared_store(folder: &Path, flags: &[&str]) -> Vec<String> {
-    let Ok(url) = std::env::var("BATON_TEST_STORE") else { return Vec::new() };
-    if flags.contains(&"--store") {
+    let own = flags.iter().position(|flag| *flag == "--store").map(|at| flags[at + 1]);
+    let Some(url) = own.map(str::to_owned).or_else(|| std::env::var("BATON_TEST_STORE").ok())
+    else {
+        return Vec::new();
+    };
+    if !url.contains("://") {
         return Vec::new();
     }
     let seal = random_text(32).unwrap();
@@ -214,15 +218,19 @@ fn shared_store(folder: &Path, flags: &[&str]) -> Vec<String> {
     let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
     let set =
         |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
-    [
+    let of_all = [
         ("--store", url),
-        ("--redis-prefix", prefix),
         ("--redis-replicas", set("BATON_TEST_REPLICAS", "0")),
         ("--l1-ttl-ms", set("BATON_TEST_L1_TTL_MS", "0")),
+    ];
+    let of_all = of_all.into_iter().filter(|_| own.is_none());
+    [
+        ("--redis-prefix", prefix),
         ("--admin-key-file", path("admin.key")),
         ("--seal-keys-file", path("seal.key")),
     ]
     .into_iter()
+    .chain(of_all)
     .flat_map(|(flag, value)| [flag.to_owned(), value])
     .collect()
 }

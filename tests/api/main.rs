@@ -46,6 +46,8 @@ mod listing;
 mod misses;
 mod model;
 mod onward;
+mod outage;
+mod own_redis;
 mod pages;
 mod patch;
 mod pods;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::RwLock;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -154,17 +155,19 @@ impl Keeper {
 
     fn node(&self, address: &Address) -> Arc<Node> {
         let (sender, jobs) = mpsc::channel(QUEUE);
+        let turn = Arc::<AtomicU64>::default();
         let writer = Writer {
             address: address.clone(),
             dial: Arc::clone(&self.dial),
             jobs,
+            turn: Arc::clone(&turn),
             replicas: self.settings.replicas,
             answers_in: self.settings.timeout,
             meter: self.meter.clone(),
         };
         tokio::spawn(writer.run());
         let dial = Arc::clone(&self.dial);
-        Arc::new(Node::new(address.clone(), dial, self.settings.timeout, sender))
+        Arc::new(Node::new(address.clone(), dial, self.settings.timeout, (turn, sender)))
     }
 
     /// Asks every server whether it is there; whether all are, and are primaries.
@@ -206,6 +209,7 @@ impl Keeper {
         };
         drop(listeners);
         if is_new {
+            node.begin_anew();
             self.feed.lost();
         }
         if node.set_up(is_up) {

@@ -40,6 +40,8 @@ pub(super) struct Node {
     dial: Arc<Dial>,
     answers_in: Duration,
     is_up: AtomicBool,
+    // Of its connections, which are all anew after it was away.
+    turn: Arc<AtomicU64>,
     jobs: mpsc::Sender<Job>,
 }
 
@@ -55,10 +57,10 @@ impl Node {
         address: Address,
         dial: Arc<Dial>,
         answers_in: Duration,
-        jobs: mpsc::Sender<Job>,
+        (turn, jobs): (Arc<AtomicU64>, mpsc::Sender<Job>),
     ) -> Self {
         let number = COUNTED.fetch_add(1, Ordering::Relaxed);
-        Self { address, number, dial, answers_in, is_up: AtomicBool::new(true), jobs }
+        Self { address, number, dial, answers_in, is_up: AtomicBool::new(true), turn, jobs }
     }
 
     /// Whether it answered when it was last asked. While it did not, nobody else asks: this is the breaker.
@@ -69,6 +71,11 @@ impl Node {
     /// Notes whether it answers; whether that is news.
     pub(super) fn set_up(&self, is_up: bool) -> bool {
         self.is_up.swap(is_up, Ordering::AcqRel) != is_up
+    }
+
+    /// It was away, or may have been: whoever has a connection to it makes a new one.
+    pub(super) fn begin_anew(&self) {
+        self.turn.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Why nobody asks it.

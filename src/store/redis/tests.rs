@@ -71,3 +71,51 @@ async fn everything_in_redis_is_sealed_anew() {
     let clock = conformance::clock();
     what_is_sealed_anew_is_as_it_was(&engine(&clock), &clock).await;
 }
+
+/// The answers of commands that nobody waited for must not be given to those who came after: it has
+/// happened to other clients.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a Redis: tests/run redis"]
+async fn no_answer_reaches_another_after_a_storm_of_cancelled_commands() {
+    const GIVEN_UP: usize = 100_000;
+    const KEYS: usize = 257;
+    let clock = conformance::clock();
+    let engine = Arc::new(open(settings(), &clock).0);
+    let key = |n: usize| format!("k{n}");
+    for n in 0..KEYS {
+        engine.put(conformance::put(&clock, &key(n), &key(n).repeat(200))).await.unwrap();
+    }
+    let given_up = Arc::new(AtomicUsize::new(0));
+    let answered = Arc::new(AtomicUsize::new(0));
+    let mut askers = tokio::task::JoinSet::new();
+    for asker in 0..64_usize {
+        let (engine, given_up, answered) =
+            (Arc::clone(&engine), Arc::clone(&given_up), Arc::clone(&answered));
+        askers.spawn(async move {
+            let mut at = asker * 7919;
+            while given_up.load(Ordering::Relaxed) < GIVEN_UP {
+                at = at
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                let n = (at >> 33) % KEYS;
+                let asked = engine.get(key(n).into_bytes());
+                // Polled a few times and let go, most of them on their way.
+                let patience = Duration::from_micros(u64::try_from(at >> 40).unwrap() % 900);
+                match timeout(patience, asked).await {
+                    Err(_) => drop(given_up.fetch_add(1, Ordering::Relaxed)),
+                    Ok(Ok(Some(Slot::Live { value, .. }))) => {
+                        assert_eq!(value, key(n).repeat(200).as_bytes());
+                        answered.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Ok(other) => panic!("{n}: {other:?}"),
+                }
+            }
+        });
+    }
+    while let Some(done) = askers.join_next().await {
+        done.unwrap();
+    }
+    let (given_up, answered) = (given_up.load(Ordering::Relaxed), answered.load(Ordering::Relaxed));
+    println!("{given_up} commands given up, {answered} answered, none with another's answer");
+    assert!(answered > 1000, "{answered}: nobody was answered");
+}

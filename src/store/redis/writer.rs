@@ -5,6 +5,8 @@
 //! sent and not answered, or answered and not confirmed, may be stored or not: those who asked are told so.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::Cmd;
@@ -60,6 +62,8 @@ pub(super) struct Writer {
     pub(super) address: Address,
     pub(super) dial: Arc<Dial>,
     pub(super) jobs: mpsc::Receiver<Job>,
+    /// Of its connection: another when the primary was away.
+    pub(super) turn: Arc<AtomicU64>,
     pub(super) replicas: u32,
     pub(super) answers_in: Duration,
     pub(super) meter: StoreMeter,
@@ -69,6 +73,7 @@ impl Writer {
     /// Runs until nobody can send it anything more, and all is done.
     pub(super) async fn run(mut self) {
         let mut connection = None;
+        let mut turn = self.turn.load(Ordering::Acquire);
         while let Some(first) = self.jobs.recv().await {
             let mut size = first.commands.len();
             let mut group = vec![first];
@@ -81,6 +86,9 @@ impl Writer {
             let now = Instant::now();
             let (group, late) = group.into_iter().partition::<Vec<_>, _>(|job| job.until > now);
             late.into_iter().for_each(|job| job.refuse(&Fault::Final(StoreError::Busy)));
+            if std::mem::replace(&mut turn, self.turn.load(Ordering::Acquire)) != turn {
+                connection = None;
+            }
             if !group.is_empty() {
                 self.send(&mut connection, group).await;
             }
