@@ -1,8 +1,10 @@
 //! `baton migrate` and `baton rekey`: work on a whole store, without a server.
 
+use std::fs::DirBuilder;
 use std::io;
 use std::io::IsTerminal;
 use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -115,7 +117,8 @@ fn open(raw: &Raw, store: &str, may_make: bool) -> Result<Opened, Failure> {
     };
     match folder {
         Some(folder) if may_make => {
-            std::fs::create_dir_all(&folder).map_err(|why| Failure::Failed(why.to_string()))?;
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+            made.map_err(|why| Failure::Failed(format!("{}: {why}", folder.display())))?;
             opened(engines::embedded(&folder), &folder.display().to_string())
         }
         Some(folder) => existing(&folder),
