@@ -1,14 +1,59 @@
-//! A Redis of a test's own, to be stopped, silenced and started again.
+//! The Redis that is at hand, and one of a test's own, to be stopped, silenced and started again.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use baton::domain::random::random_text;
 use tempfile::TempDir;
 
 use crate::harness::until;
+
+/// Settings of the Redis at hand, if there is one (`tests/run redis`): each data directory stands for a
+/// store of its own, with keys as the first start would have made them.
+pub fn shared_store(folder: &Path, flags: &[&str]) -> Vec<String> {
+    let own = flags.iter().position(|flag| *flag == "--store").map(|at| flags[at + 1]);
+    let Some(url) = own.map(str::to_owned).or_else(|| std::env::var("BATON_TEST_STORE").ok())
+    else {
+        return Vec::new();
+    };
+    if !url.contains("://") {
+        return Vec::new();
+    }
+    let seal = random_text(32).unwrap();
+    let keys = [("admin.key", "a1b2c3d4".repeat(8)), ("seal.key", STANDARD.encode(seal))];
+    for (name, key) in keys {
+        let file = folder.join(name);
+        if !file.exists() {
+            std::fs::write(&file, key).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
+    }
+    let prefix: String = folder.file_name().unwrap().to_string_lossy().replace('.', "t");
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let set =
+        |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
+    let of_all = [
+        ("--store", url),
+        ("--redis-replicas", set("BATON_TEST_REPLICAS", "0")),
+        ("--l1-ttl-ms", set("BATON_TEST_L1_TTL_MS", "0")),
+    ];
+    let of_all = of_all.into_iter().filter(|_| own.is_none());
+    [
+        ("--redis-prefix", prefix),
+        ("--admin-key-file", path("admin.key")),
+        ("--seal-keys-file", path("seal.key")),
+    ]
+    .into_iter()
+    .chain(of_all)
+    .flat_map(|(flag, value)| [flag.to_owned(), value])
+    .collect()
+}
 
 /// A running redis-server.
 pub struct OwnRedis {

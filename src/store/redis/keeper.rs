@@ -34,10 +34,8 @@ use crate::telemetry::metrics::StoreMeter;
 
 /// How often every server is asked whether it is there.
 pub(super) const BEAT: Duration = Duration::from_millis(400);
-/// How long it may take to say so.
+/// How long what was heard is good for, after the beat that proves it should have come.
 pub(super) const BEAT_TIMEOUT: Duration = Duration::from_millis(400);
-// For a connection to be made and to say so.
-const FIRST_BEAT: Duration = Duration::from_millis(1000);
 // Beats until it is asked again who has what, if nobody complains before.
 const BEATS_A_MAP: u32 = 3;
 
@@ -179,8 +177,9 @@ impl Keeper {
             let (node, dial) = (Arc::clone(node), Arc::clone(&self.dial));
             let kept = self.known.listener(&node.address);
             let heard = self.hearer(node.address.clone());
+            let patience = self.settings.timeout;
             asking.spawn(async move {
-                let answered = ask(&dial, &node, kept, heard).await;
+                let answered = ask(&dial, &node, kept, patience, heard).await;
                 (node, answered)
             });
         }
@@ -255,26 +254,29 @@ impl Keeper {
 }
 
 /// Asks a server whether it is there and a primary, on the connection on which it tells of writes; answers
-/// that, and whether it is a new one. One that is silent is asked once more, on a new one: it may be this
-/// process that was slow.
+/// that, and whether it is a new one.
 async fn ask(
     dial: &Dial,
     node: &Node,
     kept: Option<MultiplexedConnection>,
+    patience: Duration,
     heard: impl Fn(PushInfo) + Send + Sync + 'static,
 ) -> Option<(MultiplexedConnection, bool)> {
-    if let Some(mut kept) = kept
-        && let Ok(Ok(role)) = timeout(BEAT_TIMEOUT, map::role(&mut kept)).await
-    {
-        return role.is_primary.then_some((kept, false));
+    if let Some(mut kept) = kept {
+        match timeout(patience, map::role(&mut kept)).await {
+            Ok(Ok(role)) => return role.is_primary.then_some((kept, false)),
+            // One that broke is made anew at once.
+            Ok(Err(broken)) if !broken.is_timeout() => {}
+            Ok(Err(_)) | Err(_) => return None,
+        }
     }
     let begin = async {
-        let mut connection = dial.listen(&node.address, FIRST_BEAT, heard).await.ok()?;
+        let mut connection = dial.listen(&node.address, patience, heard).await.ok()?;
         let mut track = redis::cmd("CLIENT");
         track.arg("TRACKING").arg("ON").arg("OPTIN");
         let () = track.query_async(&mut connection).await.ok()?;
         let role = map::role(&mut connection).await.ok()?;
         role.is_primary.then_some((connection, true))
     };
-    timeout(FIRST_BEAT, begin).await.unwrap_or(None)
+    timeout(patience, begin).await.unwrap_or(None)
 }
