@@ -131,6 +131,26 @@ async fn who_waits_looks_again_when_it_may_have_missed_something() {
 
 #[tokio::test]
 #[ignore = "needs a Redis: tests/run redis"]
+async fn what_was_seen_to_be_erased_does_not_come_back_without_redis() {
+    let mut redis = OwnRedis::start().await;
+    let one = server(&redis, &[]);
+    let other = Server::on(&one.folder(), one.clock.clone(), &["--store", &redis.url()]);
+    one.admin().write(SID, "{}").await.ok(201);
+    one.admin().write("CA1", "{}").await.ok(201);
+    for id in [SID, "CA1"] {
+        other.admin().read(id).await.ok(200);
+    }
+    one.admin().delete(&format!("/v1/handoff_state?id={SID}")).await.ok(204);
+    other.admin().read(SID).await.refused(404, "HANDOFF_ERASED");
+    redis.kill();
+    assert_eq!(other.admin().read("CA1").await.header("warning"), STALE);
+    for server in [&one, &other] {
+        server.admin().read(SID).await.refused(503, "STORE_UNAVAILABLE");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a Redis: tests/run redis"]
 async fn nothing_in_redis_is_in_clear() {
     let redis = OwnRedis::start().await;
     let server = server(&redis, &[]);

@@ -99,7 +99,7 @@ impl Shared {
         own.into_iter().chain(journals).collect()
     }
 
-    fn keys_of_set(&self, set: &[u8]) -> [Vec<u8>; 3] {
+    pub(super) fn keys_of_set(&self, set: &[u8]) -> [Vec<u8>; 3] {
         [Kind::Listed, Kind::Ends, Kind::By].map(|kind| self.name(kind, set))
     }
 }

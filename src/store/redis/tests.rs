@@ -12,6 +12,10 @@ use crate::store::copy::Engine;
 use crate::store::copy::tests::copies_are_as_the_original;
 use crate::store::copy::tests::embedded;
 use crate::store::copy::tests::what_is_sealed_anew_is_as_it_was;
+use crate::store::kv::Member;
+use crate::store::kv::Order;
+use crate::store::kv::Place;
+use crate::store::redis::command::ByRevision;
 
 #[derive(Parser)]
 struct Line {
@@ -70,6 +74,53 @@ async fn a_copy_is_as_the_original_there_and_back() {
 async fn everything_in_redis_is_sealed_anew() {
     let clock = conformance::clock();
     what_is_sealed_anew_is_as_it_was(&engine(&clock), &clock).await;
+}
+
+/// A record that leaves a set and comes back, while what took it out the first time is late.
+#[tokio::test]
+#[ignore = "needs a Redis: tests/run redis"]
+async fn what_is_taken_out_late_does_not_take_out_what_came_back() {
+    let clock = conformance::clock();
+    let (engine, _) = open(settings(), &clock);
+    let place = Place { set: b"s".to_vec(), name: b"n".to_vec() };
+    let listed = || {
+        let order = Order::ByName;
+        let members = vec![Member { set: b"s".to_vec(), name: b"n".to_vec(), order }];
+        Put { members, ..conformance::put(&clock, "k", "1") }
+    };
+    engine.put(listed()).await.unwrap();
+    let away = engine.put(conformance::put(&clock, "k", "2")).await.unwrap();
+    assert_eq!(engine.members(b"s".to_vec(), None, 9).await.unwrap(), [b""; 0]);
+    engine.put(listed()).await.unwrap();
+    let Outcome::Done(away) = away else { panic!("{away:?}") };
+    let until = tokio::time::Instant::now() + Duration::from_secs(1);
+    engine.shared.unlist(vec![place], away, until).await;
+    assert_eq!(engine.members(b"s".to_vec(), None, 9).await.unwrap(), [b"n"]);
+}
+
+/// Sets let go of what has ended, a few names with each that comes, by Redis's own clock.
+#[tokio::test]
+#[ignore = "needs a Redis: tests/run redis"]
+async fn what_has_ended_leaves_its_sets_by_itself() {
+    let clock = conformance::clock();
+    let (engine, _) = open(settings(), &clock);
+    let lists = |n: usize, life| {
+        let place = Place { set: b"s".to_vec(), name: format!("n{n}").into_bytes() };
+        let ends = clock.now().plus(life);
+        let command = engine.shared.list_command(&place, ByRevision(None), ends, clock.now());
+        (slot(&engine.shared.name(Kind::Listed, b"s")), command)
+    };
+    let until = || tokio::time::Instant::now() + Duration::from_secs(1);
+    let (at, first) = lists(1, Duration::from_secs(60));
+    engine.shared.carry_out(at, vec![first], until()).await.unwrap();
+    // Of a life of a millisecond; a record's listing is kept for a minute longer than that.
+    let mut ended = script::LIST.on(&engine.shared.keys_of_set(b"s"));
+    ended.arg("ended").arg(1).arg("");
+    engine.shared.carry_out(at, vec![ended], until()).await.unwrap();
+    sleep(Duration::from_millis(5)).await;
+    assert_eq!(engine.members(b"s".to_vec(), None, 9).await.unwrap().len(), 2);
+    engine.shared.carry_out(at, vec![lists(2, Duration::from_secs(60)).1], until()).await.unwrap();
+    assert_eq!(engine.members(b"s".to_vec(), None, 9).await.unwrap(), [b"n1", b"n2"]);
 }
 
 /// The answers of commands that nobody waited for must not be given to those who came after: it has

@@ -218,7 +218,12 @@ impl Shared {
     }
 
     /// What was listed is listed no more. What stays listed by mistake is passed over by readers.
-    async fn unlist(self: &Arc<Self>, places: Vec<Place>, revision: u64, until: Instant) {
+    pub(super) async fn unlist(
+        self: &Arc<Self>,
+        places: Vec<Place>,
+        revision: u64,
+        until: Instant,
+    ) {
         let map = self.known.map();
         let mut groups: Vec<(u16, Vec<Cmd>)> = Vec::new();
         for place in places {
