@@ -60,10 +60,18 @@
 //! the likely cause of what went wrong ([`service::console`], [`domain::timeline::cause`]), and the last hour
 //! ([`telemetry::hour`]).
 //!
+//! # Several over one store
+//!
+//! Over Redis ([`store::redis`]) other processes write too. Reads ask its primary; memory answers first only for
+//! credentials, and for handoffs where it is told to, and as long as [`store::feed`] has heard all there was to
+//! hear; and it answers in Redis's place when that does not ([`store::records`]). Who waits is rung by the same feed. What
+//! one server alone knows is told nowhere as if all knew it: misses not yet written to a timeline, ids written
+//! lately, the last hour, rates.
+//!
 //! # Life of a start
 //!
 //! Arguments → [`config::Settings`] (all faults in one report, exit 64) → the listener → the keys
-//! ([`app::first_start`]) → the store, which must open under them → its name and the key it signs with
+//! ([`app::first_start`]) → the store, which must open under them ([`store::ring`]) → its name and the key it signs with
 //! ([`store::instance`]) → services → workers. On SIGTERM
 //! `/readyz` turns 503 while requests are still taken, and readers who wait are answered at once; then in-flight requests finish, queued writes
 //! are committed, and it exits 0.

@@ -21,6 +21,7 @@ use secrecy::SecretString;
 use crate::config::flex::Flex;
 use crate::config::raw::Raw;
 use crate::config::redis::Redis;
+use crate::config::secret::Secrets;
 use crate::config::twilio::Given;
 use crate::config::twilio::Twilio;
 
@@ -146,17 +147,7 @@ impl Settings {
             faults.add("BATON_LISTEN must be an address and a port, such as 127.0.0.1:8080")
         });
         let secrets = secret::read(&raw.secrets, faults);
-        let store = match raw.store.trim() {
-            "embedded" => Some(StoreKind::Embedded),
-            "memory" => Some(StoreKind::Memory),
-            store => {
-                if store.contains("://") {
-                    secrets.must_be_shared(faults);
-                }
-                let redis = Redis::read(raw, secrets.redis_password.clone(), faults);
-                redis.map(|redis| StoreKind::Redis(Box::new(redis)))
-            }
-        };
+        let store = StoreKind::read(raw, &secrets, faults);
         let l1_ttl = faults.number("BATON_L1_TTL_MS", &raw.l1_ttl_ms, 0, 60_000);
         let stale = faults.number("BATON_STALE_SECONDS", &raw.stale_seconds, 0, 3600);
         let given = Given {
@@ -210,6 +201,22 @@ impl Settings {
             rate_requests: requests?,
             rate_misses: misses?,
         })
+    }
+}
+
+impl StoreKind {
+    fn read(raw: &Raw, secrets: &Secrets, faults: &mut Faults) -> Option<Self> {
+        match raw.store.trim() {
+            "embedded" => Some(Self::Embedded),
+            "memory" => Some(Self::Memory),
+            store => {
+                if store.contains("://") {
+                    secrets.must_be_shared(faults);
+                }
+                let redis = Redis::read(raw, secrets.redis_password.clone(), faults);
+                redis.map(|redis| Self::Redis(Box::new(redis)))
+            }
+        }
     }
 }
 

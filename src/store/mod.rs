@@ -1,8 +1,9 @@
 //! Bytes that survive a restart: what is acknowledged here is on the disk, sealed, and a reader in
 //! this process never sees anything older.
 //!
-//! [`kv::Kv`] is the narrow waist: engines below it know bytes, revisions and expiry and nothing
-//! else; [`records::Records`] above it knows types, seals them and keeps the hot ones in [`l1::L1`].
+//! [`kv::Kv`] is the narrow waist: engines below it ([`embedded`], [`redis`], [`memory`]) know bytes, revisions and
+//! expiry and nothing else; [`records::Records`] above it knows types, seals them and keeps the hot ones in
+//! [`l1::L1`]; [`feed`] hears of writes by other processes. [`copy`] is for work on a whole store.
 
 pub mod call;
 pub mod callers;

@@ -27,7 +27,9 @@ pub async fn check(kv: &dyn Kv, seal: &Seal) -> Result<(), StoreError> {
     open(kv, seal, FIRST).await?;
     for name in kv.members(names::ring_keys(), None, MOST).await? {
         let id = String::from_utf8_lossy(&name).into_owned();
-        if !seal.ids().contains(&id) {
+        let slot = kv.get(names::ring_key(&id)).await?;
+        let is_used = slot.is_some_and(|slot| slot.live_revision().is_some());
+        if is_used && !seal.ids().contains(&id) {
             let there = seal.ids().join(", ");
             return Err(StoreError::Unreadable(format!(
                 "what is stored may be sealed with the key {id}, and BATON_SEAL_KEYS holds only {there}. Add it, or seal everything anew with `baton rekey` where it is known"

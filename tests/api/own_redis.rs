@@ -16,6 +16,10 @@ use crate::harness::until;
 
 /// Settings of the Redis at hand, if there is one (`tests/run redis`): each data directory stands for a
 /// store of its own, with keys as the first start would have made them.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "where the Redis is that a test runs against is no setting"
+)]
 pub fn shared_store(folder: &Path, flags: &[&str]) -> Vec<String> {
     let own = flags.iter().position(|flag| *flag == "--store").map(|at| flags[at + 1]);
     let Some(url) = own.map(str::to_owned).or_else(|| std::env::var("BATON_TEST_STORE").ok())

@@ -8,12 +8,13 @@ told of it. The programme runs in namespaces of network, mounts and processes: a
 import contextlib
 import ctypes
 import os
-import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 
-from node import Missing, Place
+from node import Missing, Place, end_with_parent, require
 
 NET = "10.99.0"
 MARK = "BATON_FAULTS_APART"
@@ -23,19 +24,32 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def enter():
-    """Begins this programme again in namespaces of its own, or, there, prepares them."""
-    if os.environ.pop(MARK, None) is None:
+    """Runs this programme again in namespaces of its own, and exits as it does; there, returns its folder."""
+    folder = os.environ.pop(MARK, None)
+    if folder is None:
         for programme, package in (("unshare", "util-linux"), ("ip", "iproute2"), ("redis-server", "redis-server")):
-            if shutil.which(programme) is None:
-                raise Missing(f"{programme} is missing: apt-get install {package}")
+            require(programme, package)
         if os.geteuid() != 0:
             raise Missing("network namespaces need root")
-        words = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-        os.environ[MARK] = "1"
-        os.execvp("unshare", [*words, sys.executable, *sys.argv])
+        sys.exit(_again())
     os.makedirs(NAMESPACES, exist_ok=True)
     _run("mount", "-t", "tmpfs", "tmpfs", NAMESPACES)
     _run("ip", "link", "set", "lo", "up")
+    return folder
+
+
+def _again():
+    words = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, *sys.argv]
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    with tempfile.TemporaryDirectory(prefix="baton-faults-") as folder:
+        child = subprocess.Popen(words, env={**os.environ, MARK: folder}, preexec_fn=end_with_parent)
+        try:
+            return child.wait()
+        finally:
+            # It takes no other signal, and all that runs in there goes with it.
+            child.kill()
+            child.wait()
 
 
 def _run(*words):
@@ -64,6 +78,8 @@ class Network:
 
     def __exit__(self, *_):
         for name in self.hosts:
+            # A namespace goes some time after its name; its cable must be gone for the next of that name.
+            _run("ip", "link", "del", name)
             _run("ip", "netns", "del", name)
         for bridge in ("whole", "apart"):
             _run("ip", "link", "del", bridge)

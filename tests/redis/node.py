@@ -90,6 +90,8 @@ class Node:
         self.folder = os.path.join(folder, name)
         self.log = os.path.join(folder, f"{name}.log")
         self.process = None
+        # All nodes of its arrangement.
+        self.company = [self]
         self.sentinel = any(line.startswith("sentinel ") for line in settings)
         os.makedirs(self.folder, exist_ok=True)
         self.file = os.path.join(self.folder, "redis.conf")

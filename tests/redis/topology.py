@@ -33,6 +33,7 @@ class Topology:
         place = self.places(name, port)
         own = [f"bind {place.host}", "protected-mode no", f"port {place.port}", *settings]
         node = Node(name, self.folder, place, own, self.password, self.tls)
+        node.company = self.nodes
         self.nodes.append(node)
         return node
 
@@ -247,6 +248,13 @@ class Cluster(Topology):
     def primaries(self):
         """The nodes that hold slots now, as they themselves see it."""
         return [node for node in self.nodes if node.alive and node.info("replication")["role"] == "master"]
+
+    def holder(self, asked, slot):
+        """The node that holds a slot, as the node asked sees it."""
+        for first, last, named, *_ in asked.call("CLUSTER", "SLOTS", timeout=0.5):
+            if first <= slot <= last:
+                return next(node for node in self.nodes if str(node.place) == f"{named[0]}:{named[1]}")
+        raise Unhealthy(f"nobody holds slot {slot}")
 
     def address(self):
         return ",".join(str(shard[0].place) for shard in self.shards)

@@ -46,7 +46,9 @@ impl Shared {
         cmd.arg(now.micros()).arg(optional(revision)).arg(expected(put.expect)).arg(change);
         cmd.arg(put.expires_at.micros()).arg(optional(life)).arg(optional(head_life));
         cmd.arg(reply::written_places(places)?).arg(put.value.as_ref());
-        notes.iter().for_each(|note| tell(&mut cmd, note, now));
+        for note in notes {
+            tell(&mut cmd, note, now);
+        }
         Ok(cmd)
     }
 
@@ -55,7 +57,9 @@ impl Shared {
         let mut cmd = script::DELETE.on(&self.keys(&delete.key, notes));
         cmd.arg(now.micros()).arg(expected(delete.expect));
         cmd.arg(forgotten_at.micros()).arg(optional(life(forgotten_at, now)));
-        notes.iter().for_each(|note| tell(&mut cmd, note, now));
+        for note in notes {
+            tell(&mut cmd, note, now);
+        }
         cmd
     }
 
@@ -64,7 +68,9 @@ impl Shared {
             notes.iter().map(|note| self.name(Kind::Journal, &note.journal)).collect();
         let mut cmd = script::NOTES.on(&keys);
         cmd.arg(now.micros()).arg(revision);
-        notes.iter().for_each(|note| tell(&mut cmd, note, now));
+        for note in notes {
+            tell(&mut cmd, note, now);
+        }
         cmd
     }
 

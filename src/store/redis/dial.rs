@@ -20,6 +20,17 @@ use crate::config::redis::Redis as Settings;
 // A server that does not take a connection in this time is as good as gone.
 const CONNECT: Duration = Duration::from_millis(750);
 
+/// Who one is to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum As {
+    /// The user that was set, in the database that was set.
+    User,
+    /// The same, where there are no databases.
+    UserOfSentinel,
+    /// Nobody.
+    Guest,
+}
+
 /// How connections are made.
 #[derive(Debug)]
 pub(super) struct Dial {
@@ -38,7 +49,7 @@ impl Dial {
         at: &Address,
         answers_in: Duration,
     ) -> Result<MultiplexedConnection, RedisError> {
-        self.dial(at, true, config(answers_in)).await
+        self.dial(at, As::User, config(answers_in)).await
     }
 
     /// A connection of which `heard` is told what the server tells of its own accord, and its end.
@@ -52,18 +63,18 @@ impl Dial {
             heard(info);
             Ok(())
         };
-        self.dial(at, true, config(answers_in).set_push_sender(told)).await
+        self.dial(at, As::User, config(answers_in).set_push_sender(told)).await
     }
 
-    /// A connection to a Sentinel: with the password, or without where it wants none.
+    /// A connection to a Sentinel: without the password, or with it where one is wanted.
     pub(super) async fn sentinel(
         &self,
         at: &Address,
         answers_in: Duration,
     ) -> Result<MultiplexedConnection, RedisError> {
-        match self.dial(at, true, config(answers_in)).await {
+        match self.dial(at, As::Guest, config(answers_in)).await {
             Err(refused) if !refused.is_io_error() => {
-                self.dial(at, false, config(answers_in)).await
+                self.dial(at, As::UserOfSentinel, config(answers_in)).await
             }
             answer => answer,
         }
@@ -72,18 +83,20 @@ impl Dial {
     async fn dial(
         &self,
         at: &Address,
-        is_named: bool,
+        who: As,
         config: AsyncConnectionConfig,
     ) -> Result<MultiplexedConnection, RedisError> {
         let Settings { is_tls, ca, username, password, database, .. } = &self.settings;
         let mut redis = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3);
-        if is_named {
+        if who != As::Guest {
             if let Some(username) = username {
                 redis = redis.set_username(username);
             }
             if let Some(password) = password {
                 redis = redis.set_password(password.expose_secret());
             }
+        }
+        if who == As::User {
             redis = redis.set_db(*database);
         }
         let (host, port) = (at.host.clone(), at.port);

@@ -213,11 +213,10 @@ impl Keeper {
         }
         if node.set_up(is_up) {
             let address = &node.address;
-            match is_up {
-                true => tracing::info!(%address, "Redis answers again"),
-                false => {
-                    tracing::error!(%address, "Redis does not answer, or is no primary any more")
-                }
+            if is_up {
+                tracing::info!(%address, "Redis answers again");
+            } else {
+                tracing::error!(%address, "Redis does not answer, or is no primary any more");
             }
         }
     }

@@ -167,9 +167,9 @@ async fn slots(dial: &Dial, at: &Address) -> Result<Found, String> {
 
 fn cmd(words: &[&str]) -> Cmd {
     let mut cmd = Cmd::new();
-    words.iter().for_each(|word| {
+    for word in words {
         cmd.arg(*word);
-    });
+    }
     cmd
 }
 

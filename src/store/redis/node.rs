@@ -29,7 +29,7 @@ type Reader = Arc<OnceCell<MultiplexedConnection>>;
 thread_local! {
     // Each thread reads over its own connections, whose work is done where their answers are waited for:
     // a connection for all would have every answer cross two threads.
-    static READERS: RefCell<HashMap<(u64, tokio::runtime::Id), Reader>> = RefCell::default();
+    static READERS: RefCell<HashMap<(u64, tokio::runtime::Id), (u64, Reader)>> = RefCell::default();
 }
 
 /// One primary.
@@ -124,16 +124,24 @@ impl Node {
         })
     }
 
+    /// This thread's connection; a new one when the primary was away since it was made.
     fn reader(&self) -> Reader {
         let place = (self.number, tokio::runtime::Handle::current().id());
-        READERS.with_borrow_mut(|readers| Arc::clone(readers.entry(place).or_default()))
+        let turn = self.turn.load(Ordering::Acquire);
+        READERS.with_borrow_mut(|readers| {
+            let (made, reader) = readers.entry(place).or_default();
+            if *made != turn {
+                (*made, *reader) = (turn, Reader::default());
+            }
+            Arc::clone(reader)
+        })
     }
 
     /// The next reader connects anew.
     fn let_go(&self, reader: &Reader) {
         let place = (self.number, tokio::runtime::Handle::current().id());
         READERS.with_borrow_mut(|readers| {
-            if readers.get(&place).is_some_and(|there| Arc::ptr_eq(there, reader)) {
+            if readers.get(&place).is_some_and(|(_, there)| Arc::ptr_eq(there, reader)) {
                 readers.remove(&place);
             }
         });

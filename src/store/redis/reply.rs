@@ -68,7 +68,8 @@ pub(super) fn whole(answer: Value, key: Vec<u8>) -> Result<Option<Whole>, StoreE
 /// A page of a scan: where it goes on, and names.
 pub(super) fn scanned(answer: Value) -> Result<(String, Vec<Vec<u8>>), StoreError> {
     let [cursor, found] = array(answer)?.try_into().map_err(|_parts| damaged())?;
-    let cursor = String::from_utf8(bytes(cursor)?.unwrap_or_default()).map_err(|_| damaged())?;
+    let cursor =
+        String::from_utf8(bytes(cursor)?.unwrap_or_default()).map_err(|_not_text| damaged())?;
     Ok((cursor, names(found)?))
 }
 
@@ -131,7 +132,7 @@ pub(super) fn kept(answer: Value) -> Result<Option<Kept>, StoreError> {
             Some((b'm', b"")) => whole = Some(value),
             Some((b'e', at)) => {
                 let at = number(at).ok_or_else(damaged)?;
-                entries.push((at, entry(value.into()).ok_or_else(damaged)?));
+                entries.push((at, entry(&value.into()).ok_or_else(damaged)?));
             }
             _ => {}
         }
@@ -146,7 +147,7 @@ pub(super) fn kept(answer: Value) -> Result<Option<Kept>, StoreError> {
     Ok(Some(Kept { journal, ends: Timestamp::from_micros(*ends), changes: *changes }))
 }
 
-fn entry(bytes: Bytes) -> Option<Entry> {
+fn entry(bytes: &Bytes) -> Option<Entry> {
     let mut parts = bytes.splitn(3, |byte| *byte == b':');
     let (revision, length) = (number(parts.next()?)?, number(parts.next()?)?);
     let (name, value) = parts.next()?.split_at_checked(usize::try_from(length).ok()?)?;

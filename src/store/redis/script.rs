@@ -1,5 +1,6 @@
 //! The scripts that Redis runs, and the commands that run them.
 
+use std::fmt::Write;
 use std::sync::LazyLock;
 
 use aws_lc_rs::digest;
@@ -17,7 +18,11 @@ impl Script {
     fn new(parts: &[&str]) -> Self {
         let source = parts.concat();
         let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, source.as_bytes());
-        let hash = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hash.as_ref().iter().fold(String::new(), |mut hash, byte| {
+            // Writing to a String does not fail.
+            let _ = write!(hash, "{byte:02x}");
+            hash
+        });
         Self { source, hash }
     }
 

@@ -24,6 +24,10 @@ struct Line {
 }
 
 /// The settings of the Redis at hand, with names of the test's own.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "where the Redis is that a test runs against is no setting"
+)]
 pub(super) fn settings() -> Settings {
     let url = std::env::var("BATON_TEST_STORE").expect("run this by tests/run redis");
     let replicas = std::env::var("BATON_TEST_REPLICAS").unwrap_or_else(|_| "0".to_owned());
@@ -96,6 +100,41 @@ async fn what_is_taken_out_late_does_not_take_out_what_came_back() {
     let until = tokio::time::Instant::now() + Duration::from_secs(1);
     engine.shared.unlist(vec![place], away, until).await;
     assert_eq!(engine.members(b"s".to_vec(), None, 9).await.unwrap(), [b"n"]);
+}
+
+/// One that fails among many that are sent together: each has its own answer.
+#[tokio::test]
+#[ignore = "needs a Redis: tests/run redis"]
+async fn a_write_that_fails_gives_nobody_elses_answer_away() {
+    let clock = conformance::clock();
+    let (engine, _) = open(settings(), &clock);
+    let member = |set: &str| Member { set: set.into(), name: b"n".to_vec(), order: Order::ByName };
+    let listed = |key: &str, set: &str| Put {
+        members: vec![member(set), member(&format!("{set}2"))],
+        ..conformance::put(&clock, key, key)
+    };
+    // A set that is something else: what lists there fails.
+    let spoilt = engine.shared.name(Kind::Listed, b"spoilt");
+    let mut spoil = redis::cmd("SET");
+    spoil.arg(spoilt.as_slice()).arg("x");
+    let until = tokio::time::Instant::now() + Duration::from_secs(1);
+    engine.shared.carry_out(slot(&spoilt), vec![spoil], until).await.unwrap();
+    let engine = Arc::new(engine);
+    for round in 0..20 {
+        let mut writing = tokio::task::JoinSet::new();
+        for n in 0..40 {
+            let is_spoilt = n % 5 == 2;
+            let put = listed(&format!("k{n}"), if is_spoilt { "spoilt" } else { "good" });
+            let engine = Arc::clone(&engine);
+            writing.spawn(async move { (is_spoilt, engine.put(put).await) });
+        }
+        while let Some(done) = writing.join_next().await {
+            match done.unwrap() {
+                (false, Ok(Outcome::Done(_))) | (true, Err(StoreError::Unavailable(_))) => {}
+                other => panic!("round {round}: {other:?}"),
+            }
+        }
+    }
 }
 
 /// Sets let go of what has ended, a few names with each that comes, by Redis's own clock.

@@ -46,9 +46,9 @@ impl Shared {
         let (at, cursor) = match from {
             None => (0, "0".to_owned()),
             Some(from) => {
-                let text = String::from_utf8(from).map_err(|_| lost())?;
+                let text = String::from_utf8(from).map_err(|_not_text| lost())?;
                 let (at, cursor) = text.split_once(':').ok_or_else(lost)?;
-                (at.parse().map_err(|_| lost())?, cursor.to_owned())
+                (at.parse().map_err(|_no_number| lost())?, cursor.to_owned())
             }
         };
         let map = self.known.map();

@@ -82,7 +82,7 @@ impl Shared {
                     listed.extend(before);
                     listed.retain(|place| !places.contains(place));
                     self.unlist(listed, revision, until).await;
-                    self.ring(put.rings, until);
+                    self.ring(put.rings);
                     return Ok(done);
                 }
             }
@@ -247,7 +247,9 @@ impl Shared {
     }
 
     /// Wakes those who watch sets, now that what they list is there. Not waited for.
-    fn ring(self: &Arc<Self>, sets: Vec<Vec<u8>>, until: Instant) {
+    fn ring(self: &Arc<Self>, sets: Vec<Vec<u8>>) {
+        // The write may have taken all of its own time.
+        let until = Instant::now() + self.patience;
         for set in sets {
             let command = self.ring_command(&set);
             let there = slot(&self.name(Kind::Bell, &set));

@@ -85,7 +85,9 @@ impl Writer {
             }
             let now = Instant::now();
             let (group, late) = group.into_iter().partition::<Vec<_>, _>(|job| job.until > now);
-            late.into_iter().for_each(|job| job.refuse(&Fault::Final(StoreError::Busy)));
+            for job in late {
+                job.refuse(&Fault::Final(StoreError::Busy));
+            }
             if std::mem::replace(&mut turn, self.turn.load(Ordering::Acquire)) != turn {
                 connection = None;
             }
@@ -146,7 +148,9 @@ impl Writer {
         for job in group {
             let count = job.commands.len() * if job.asking { 2 } else { 1 };
             let every = if job.asking { 2 } else { 1 };
-            let own = answers.by_ref().take(count).skip(every - 1).step_by(every);
+            // All of them, before any is looked at: what is left would be taken for the next one's.
+            let own: Vec<_> = answers.by_ref().take(count).collect();
+            let own = own.into_iter().skip(every - 1).step_by(every);
             let values = own.map(Fault::in_answer).collect::<Result<Vec<_>, _>>();
             knows_scripts &= !matches!(values, Err(Fault::NoScript));
             let _ = job.answer.send(values.map(|values| Answer { values, is_confirmed }));
