@@ -15,7 +15,6 @@ use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -185,9 +184,10 @@ impl App {
                 "signatures are checked as if Twilio had asked for {url}; set BATON_PUBLIC_URL"
             );
         }
+        let draining = Arc::clone(&edge.load.draining);
         let shared = Shared {
             edge: Data::new(edge),
-            readiness: Data::new(Readiness { draining: AtomicBool::new(false), store: kv }),
+            readiness: Data::new(Readiness { draining, store: kv }),
             handoffs: Data::from(handoffs),
             calls: Data::new(calls),
             tasks: Data::new(tasks),

@@ -59,6 +59,7 @@ pub(super) fn edge(
 
 fn load(limits: &config::Edge, metrics: &Metrics) -> Load {
     Load {
+        draining: Arc::default(),
         in_flight: Bound::new(limits.max_in_flight, metrics.in_flight.clone()),
         waiting: Bound::new(limits.max_waiting, metrics.waiting.clone()),
         unproven: Bound::new(limits.max_in_flight, metrics.unproven.clone()),

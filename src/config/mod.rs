@@ -177,6 +177,13 @@ impl Settings {
             u64::from(MAX_TTL_SECONDS),
         );
         let edge = Edge::read(raw, faults);
+        if let (Some(StoreKind::Redis(redis)), Some(edge)) = (&store, &edge)
+            && redis.timeout >= edge.request_timeout
+        {
+            faults.0.push(
+                "BATON_REDIS_TIMEOUT_MS must be less than BATON_REQUEST_TIMEOUT_MS, or a Redis that is silent is never noticed".to_owned(),
+            );
+        }
         let requests =
             faults.rate("BATON_RATE_REQUESTS", &raw.rate_requests, &raw.rate_requests_burst);
         let misses = faults.rate("BATON_RATE_MISSES", &raw.rate_misses, &raw.rate_misses_burst);

@@ -49,6 +49,7 @@ use crate::http::head::may_wait;
 use crate::http::head::refuse_encodings;
 use crate::http::head::slim;
 use crate::http::load::Load;
+use crate::http::refusals::connection_ends;
 use crate::http::request::RequestState;
 use crate::http::request::Stage;
 use crate::http::routes;
@@ -136,7 +137,10 @@ async fn serve(
     state.permit.take();
     match &connection {
         Some(connection)
-            if !goes_on || (is_chunked && refused.is_some()) || connection.is_flooded() =>
+            if !goes_on
+                || (is_chunked && refused.is_some())
+                || connection.is_flooded()
+                || edge.load.is_ending() =>
         {
             connection.answer_is_last();
             answer.head_mut().set_connection_type(ConnectionType::Close);
@@ -318,14 +322,6 @@ pub(super) fn misassembled() -> ApiError {
 
 pub(super) fn overloaded() -> ApiError {
     ApiError::new(Code::Overloaded, "More requests at once than this server takes. Try again")
-}
-
-/// To a request behind the last answer of its connection.
-fn connection_ends() -> ApiError {
-    ApiError::new(
-        Code::Overloaded,
-        "This connection is being closed and the request was not looked at; send it on a new one",
-    )
 }
 
 fn body_too_slow() -> ApiError {

@@ -16,7 +16,7 @@ use crate::store::kv::Kv;
 #[derive(Debug)]
 pub struct Readiness {
     /// The server was told to stop.
-    pub draining: AtomicBool,
+    pub draining: Arc<AtomicBool>,
     /// Where handoffs are kept.
     pub store: Arc<dyn Kv>,
 }

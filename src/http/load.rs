@@ -2,6 +2,8 @@
 //! own: thousands may wait for calls to end without one request being refused for it.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::OwnedSemaphorePermit;
@@ -10,6 +12,9 @@ use tokio::sync::Semaphore;
 /// The bounds of a server.
 #[derive(Debug)]
 pub struct Load {
+    /// The server was told to stop: each connection's next answer is its last, so that whoever keeps it goes
+    /// elsewhere before it ends.
+    pub draining: Arc<AtomicBool>,
     /// Requests being worked on.
     pub in_flight: Bound,
     /// Readers who wait.
@@ -23,6 +28,13 @@ pub struct Load {
     /// Requests for which others are asked over the network, for seconds: few, and not among those that
     /// are worked on.
     pub asking: Bound,
+}
+
+impl Load {
+    /// Whether connections are to end with their next answer.
+    pub(super) fn is_ending(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
 }
 
 /// So many at once, and how many there are.

@@ -322,6 +322,14 @@ impl From<Miss> for ApiError {
     }
 }
 
+/// To a request behind the last answer of its connection.
+pub(super) fn connection_ends() -> ApiError {
+    ApiError::new(
+        Code::Overloaded,
+        "This connection is being closed and the request was not looked at; send it on a new one",
+    )
+}
+
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         let (code, message) = match &error {

@@ -94,6 +94,15 @@ async fn expectations_are_held(store: &dyn Kv, clock: &Clock) {
         let outcome = store.put(with("x", expect)).await.unwrap();
         assert_eq!(outcome, Outcome::Conflict(Some(first)));
     }
+    let ends = clock.now().plus(Duration::from_secs(3600));
+    let other = ends.plus(Duration::from_micros(1));
+    for expect in [Expect::Unchanged(first, other), Expect::Unchanged(first + 1, ends)] {
+        let outcome = store.put(with("x", expect)).await.unwrap();
+        assert_eq!(outcome, Outcome::Conflict(Some(first)), "{expect:?}");
+        assert_eq!(delete(store, "e", expect).await, Outcome::Conflict(Some(first)));
+    }
+    let renewed = Put { change: Change::Lifetime, ..with("1", Expect::Unchanged(first, ends)) };
+    assert_eq!(done(store, renewed).await, first);
     let second = done(store, with("2", Expect::Revision(first))).await;
     assert_eq!(read(store, "e").await.unwrap().live_revision(), Some(second));
     assert_eq!(delete(store, "e", Expect::Revision(first)).await, Outcome::Conflict(Some(second)));

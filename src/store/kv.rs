@@ -56,6 +56,14 @@ impl Slot {
         }
     }
 
+    /// Revision and end, if a record is there.
+    pub fn live(&self) -> Option<(u64, Timestamp)> {
+        match self {
+            Self::Live { revision, expires_at, .. } => Some((*revision, *expires_at)),
+            Self::Gone { .. } => None,
+        }
+    }
+
     /// The revision, if a record is there.
     pub fn live_revision(&self) -> Option<u64> {
         match self {
@@ -83,15 +91,18 @@ pub enum Expect {
     Absent,
     /// A live record of this revision.
     Revision(u64),
+    /// The same, and of this end: nobody has made its life another meanwhile, which keeps the revision.
+    Unchanged(u64, Timestamp),
 }
 
 impl Expect {
-    /// Whether a slot whose live revision is `found` meets the expectation.
-    pub fn is_met_by(self, found: Option<u64>) -> bool {
+    /// Whether a slot whose live record has revision and end `found` meets the expectation.
+    pub fn is_met_by(self, found: Option<(u64, Timestamp)>) -> bool {
         match self {
             Self::Anything => true,
             Self::Absent => found.is_none(),
-            Self::Revision(wanted) => found == Some(wanted),
+            Self::Revision(wanted) => found.is_some_and(|(revision, _)| revision == wanted),
+            Self::Unchanged(revision, ends) => found == Some((revision, ends)),
         }
     }
 }

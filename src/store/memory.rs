@@ -66,9 +66,10 @@ impl Memory {
         let now = self.clock.now();
         let mut shelf = self.shelf()?;
         let found = shelf.look(&put.key, now);
-        let live = found.as_ref().and_then(Slot::live_revision);
+        let there = found.as_ref().and_then(Slot::live);
+        let live = there.map(|(revision, _)| revision);
         let revision = match (put.change, live) {
-            _ if !put.expect.is_met_by(live) => return Ok(Outcome::Conflict(live)),
+            _ if !put.expect.is_met_by(there) => return Ok(Outcome::Conflict(live)),
             (Change::Lifetime, None) => return Ok(Outcome::Conflict(None)),
             (Change::Lifetime, Some(revision)) => revision,
             (Change::Content, _) => next_revision(found.as_ref().map(Slot::revision), now),
@@ -92,8 +93,9 @@ impl Memory {
     fn delete_now(&self, delete: Delete) -> Result<Outcome, StoreError> {
         let now = self.clock.now();
         let mut shelf = self.shelf()?;
-        let live = shelf.look(&delete.key, now).as_ref().and_then(Slot::live_revision);
-        if live.is_none() || !delete.expect.is_met_by(live) {
+        let there = shelf.look(&delete.key, now).as_ref().and_then(Slot::live);
+        let live = there.map(|(revision, _)| revision);
+        if live.is_none() || !delete.expect.is_met_by(there) {
             return Ok(Outcome::Conflict(live));
         }
         shelf.unlist(&delete.key);

@@ -165,7 +165,10 @@ async fn a_server_that_stops_says_so_serves_on_and_finishes_what_it_began() {
     std::thread::sleep(Duration::from_millis(200));
     server.nobody().get("/readyz").await.refused(503, "NOT_READY");
     server.nobody().get("/livez").await.ok(200);
-    server.admin().write(SID, "{}").await.ok(201);
+    // Whoever keeps a connection is told to go elsewhere before it ends.
+    let written = server.admin().write(SID, "{}").await;
+    written.ok(201);
+    assert_eq!(written.header("connection"), "close");
     let mut late = connect(&server);
     let body = b"{\"data\":{\"late\":1}}";
     late.write_all(put_head(&server, body.len()).as_bytes()).unwrap();

@@ -161,6 +161,38 @@ async fn what_is_revoked_at_one_is_refused_by_all_within_a_second() {
 
 #[tokio::test]
 #[ignore = "needs a Redis: tests/run redis"]
+async fn aliases_added_at_two_are_all_kept_and_none_is_given_twice() {
+    let [a, b] = pods::<2>(&[]);
+    let add = async |server: &Server, id: &str, alias: &str| {
+        let path = format!("/v1/handoff_state/aliases?id={id}");
+        server.admin().post(&path, &json!({ "aliases": [alias] })).await.status
+    };
+    for round in 0..15 {
+        let (one, other) = (format!("CA1-{round}"), format!("CA2-{round}"));
+        a.admin().write(&one, r#"{"n":1}"#).await.ok(201);
+        a.admin().write(&other, r#"{"n":2}"#).await.ok(201);
+        // To one handoff, at two servers.
+        let (x, y) = (format!("x{round}"), format!("y{round}"));
+        let added = tokio::join!(add(&a, &one, &x), add(&b, &one, &y));
+        assert_eq!(added, (200, 200));
+        for alias in [&x, &y] {
+            assert_eq!(b.admin().read(alias).await.ok(200)["data"]["n"], json!(1), "{alias}");
+        }
+        // One alias to two handoffs.
+        let z = format!("z{round}");
+        let (first, second) = tokio::join!(add(&a, &one, &z), add(&b, &other, &z));
+        assert!(first == 409 || second == 409, "round {round}: {first} and {second}");
+        let read = a.admin().read(&z).await;
+        match (first, second) {
+            (200, _) => assert_eq!(read.ok(200)["data"]["n"], json!(1)),
+            (_, 200) => assert_eq!(read.ok(200)["data"]["n"], json!(2)),
+            _ => assert_eq!(read.status, 404),
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a Redis: tests/run redis"]
 async fn a_webhook_sent_again_to_another_gets_the_first_answer() {
     let twilio = Twilio::new(PUBLIC, &format!("{ACCOUNT}=current"));
     let [a, b] = pods::<2>(&twilio.flags(&[]));

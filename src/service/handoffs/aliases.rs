@@ -14,6 +14,7 @@ use crate::domain::account::ProjectId;
 use crate::domain::aliases::Aliases;
 use crate::domain::aliases::MAX_ALIASES;
 use crate::domain::handoff::Handoff;
+use crate::domain::handoff::Heading;
 use crate::domain::handoff_id::HandoffId;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
@@ -24,10 +25,12 @@ use crate::service::error::TokenLimit;
 use crate::service::handoffs::Ask;
 use crate::service::handoffs::By;
 use crate::service::handoffs::Handoffs;
+use crate::service::handoffs::RACES;
 use crate::store::kv::Change;
 use crate::store::kv::Expect;
 use crate::store::kv::StoreError;
 use crate::store::names;
+use crate::store::record::Record;
 use crate::store::record::StoredAliases;
 use crate::store::records::Written;
 
@@ -81,16 +84,65 @@ impl Handoffs {
     ) -> Result<Arc<StoredAliases>, ServiceError> {
         let handoff = self.records.get(&names::handoff(account, own)).await?.live();
         let handoff = handoff.ok_or_else(|| Miss::of(Missing::Erased))?;
+        for _ in 0..RACES {
+            if let Some(stored) = self.try_to_add(&handoff.heading, &more).await? {
+                // A task may be known by one of them.
+                self.tell_of_change(account, own, more);
+                return Ok(stored);
+            }
+        }
+        Err(ServiceError::Contended)
+    }
+
+    /// Adds them to what there is; `None` when another server added some at the same time.
+    async fn try_to_add(
+        &self,
+        heading: &Heading,
+        more: &[HandoffId],
+    ) -> Result<Option<Arc<StoredAliases>>, ServiceError> {
+        let Heading { account, project, id: own, .. } = heading;
         let key = names::aliases(account, own);
-        let known = self.aliases.load(&key).await?.live().map(|known| known.record.clone());
-        let project = handoff.heading.project.clone();
-        let known = known.unwrap_or_else(|| Aliases::none(account.clone(), project, own.clone()));
-        let is_new = |alias: &HandoffId| alias != own && !known.aliases.contains(alias);
-        let more: Vec<_> = more.into_iter().filter(is_new).collect();
+        let there = self.aliases.load(&key).await?.live();
+        let none = || Aliases::none(account.clone(), project.clone(), own.clone());
+        let known = there.as_ref().map_or_else(none, |there| there.record.clone());
+        let is_new = |alias: &&HandoffId| *alias != own && !known.aliases.contains(alias);
+        let more: Vec<_> = more.iter().filter(is_new).cloned().collect();
         let all = known.with(&more).ok_or(ServiceError::TooManyAliases)?;
-        let mut gone = Vec::new();
+        self.make_free(account, own, &more).await?;
+        let expect = there.as_ref().map_or(Expect::Absent, |it| Expect::Revision(it.revision()));
+        let life = Duration::from_secs(u64::from(MAX_TTL_SECONDS));
+        let until = self.clock.now().plus(life);
+        let all = StoredAliases::new(all, until);
+        let put = self.aliases.put(key.clone(), all, expect, Change::Content).await?;
+        let Written::Done(stored) = put else { return Ok(None) };
+        // Whoever erased it meanwhile may have seen no aliases yet: then they are ours to take away.
+        if !self.is_live(account, own).await? {
+            self.aliases.delete(key, Expect::Anything).await?;
+            return Err(Miss::of(Missing::Erased).into());
+        }
+        // Another server may have given one of them to another handoff since it was looked at. Of two who
+        // see each other neither keeps it, and never both.
         for alias in &more {
-            let ids = self.free(account, alias).await?;
+            if self.has_other(account, alias, own).await? {
+                let back = StoredAliases::new(known, until);
+                let expect = Expect::Revision(stored.revision());
+                self.aliases.put(key, back, expect, Change::Content).await?;
+                return Err(ServiceError::AliasTaken(alias.clone()));
+            }
+        }
+        Ok(Some(stored))
+    }
+
+    /// Takes away what is left of handoffs that answered to these and are gone.
+    async fn make_free(
+        &self,
+        account: &AccountId,
+        own: &HandoffId,
+        more: &[HandoffId],
+    ) -> Result<(), ServiceError> {
+        let mut gone = Vec::new();
+        for alias in more {
+            let ids = self.free(account, own, alias).await?;
             gone.extend(ids.into_iter().map(|id| (alias.clone(), id)));
         }
         for (alias, id) in gone {
@@ -100,45 +152,47 @@ impl Handoffs {
             }
             self.aliases.delete(names::aliases(account, &id), Expect::Anything).await?;
         }
-        let life = Duration::from_secs(u64::from(MAX_TTL_SECONDS));
-        let all = StoredAliases::new(all, self.clock.now().plus(life));
-        let put = self.aliases.put(key.clone(), all, Expect::Anything, Change::Content).await?;
-        // Whoever erased it meanwhile may have seen no aliases yet: then they are ours to take away.
-        if !self.is_live(account, own).await? {
-            self.aliases.delete(key, Expect::Anything).await?;
-            return Err(Miss::of(Missing::Erased).into());
-        }
-        match put {
-            Written::Done(stored) => {
-                // A task may be known by one of them.
-                self.tell_of_change(account, own, more);
-                Ok(stored)
+        Ok(())
+    }
+
+    /// Whether a handoff other than `own` answers to `alias`, as the store has it.
+    async fn has_other(
+        &self,
+        account: &AccountId,
+        alias: &HandoffId,
+        own: &HandoffId,
+    ) -> Result<bool, ServiceError> {
+        for id in self.ids_of(account, alias).await? {
+            let aliases = self.aliases.load(&names::aliases(account, &id)).await?.live();
+            let has = aliases.is_some_and(|aliases| aliases.record.aliases.contains(alias));
+            if id != *own && has && self.is_live(account, &id).await? {
+                return Ok(true);
             }
-            Written::Conflict => Err(ServiceError::Contended),
         }
+        Ok(false)
     }
 
     async fn is_live(&self, account: &AccountId, id: &HandoffId) -> Result<bool, ServiceError> {
         Ok(self.records.get(&names::handoff(account, id)).await?.live().is_some())
     }
 
-    /// Makes sure that no handoff answers to `alias`; answers those that did and are gone.
+    /// Makes sure that no handoff but `own` answers to `alias`; answers those that did and are gone.
     async fn free(
         &self,
         account: &AccountId,
+        own: &HandoffId,
         alias: &HandoffId,
     ) -> Result<Vec<HandoffId>, ServiceError> {
-        let taken = || ServiceError::AliasTaken(alias.clone());
-        if self.is_live(account, alias).await? {
-            return Err(taken());
+        if self.is_live(account, alias).await? || self.has_other(account, alias, own).await? {
+            return Err(ServiceError::AliasTaken(alias.clone()));
         }
-        let ids = self.ids_of(account, alias).await?;
-        for id in &ids {
-            if self.is_live(account, id).await? {
-                return Err(taken());
+        let mut gone = Vec::new();
+        for id in self.ids_of(account, alias).await? {
+            if id != *own && !self.is_live(account, &id).await? {
+                gone.push(id);
             }
         }
-        Ok(ids)
+        Ok(gone)
     }
 
     /// The handoff that answers to an alias.

@@ -218,14 +218,17 @@ impl Handoffs {
         id: &HandoffId,
     ) -> Result<(), ServiceError> {
         let set = names::answers_telling(account, id);
+        let mut after = None;
         loop {
-            let told = self.answers.members(set.clone(), None, BATCH).await?;
+            let told = self.answers.members(set.clone(), after, BATCH).await?;
             for name in &told {
                 let fingerprint = String::from_utf8_lossy(name);
                 self.answers.delete(names::answer(&fingerprint), Expect::Anything).await?;
             }
-            if told.is_empty() {
-                return Ok(());
+            // Each once: what has ended may be listed for a while.
+            match told.into_iter().nth(BATCH - 1) {
+                Some(last) => after = Some(last),
+                None => return Ok(()),
             }
         }
     }

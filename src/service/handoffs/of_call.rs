@@ -31,6 +31,9 @@ use crate::store::kv::StoreError;
 use crate::store::names;
 use crate::store::records::Written;
 
+// By which a life is longer that is otherwise the same.
+const A_MOMENT: Duration = Duration::from_micros(1);
+
 impl Handoffs {
     /// Lets a handoff live for `seconds` from now at least, and from each further write; one that is not
     /// there is not held.
@@ -87,7 +90,7 @@ impl Handoffs {
         let account = require(who, Scope::HandoffWrite, ask.account.as_ref())?;
         let By::Id(id) = &ask.by else { return Ok(None) };
         let key = names::handoff(&account, id);
-        // The revision stays, so nothing else tells those apart who change what is beside the content.
+        // The revision stays: who changes what is beside the content is told from others by its end alone.
         let _turn = self.turn(&account, id).await;
         let mut found = self.records.get(&key).await?.live();
         for _ in 0..RACES {
@@ -97,9 +100,11 @@ impl Handoffs {
             }
             let Some((heading, until)) = change(&there) else { return Ok(None) };
             let data = std::str::from_utf8(there.data()).map_err(StoreError::failed)?;
+            // Its end tells one change of what is beside the content from another.
+            let until = if until == there.expires_at { until.plus(A_MOMENT) } else { until };
             let marked = Handoff::new(heading, data, 0, until);
             let notes = self.of_mark(&there, &marked);
-            let expect = Expect::Revision(there.revision);
+            let expect = Expect::Unchanged(there.revision, there.expires_at);
             match self
                 .records
                 .put_noting(key.clone(), marked, (expect, Change::Lifetime), notes)

@@ -300,10 +300,10 @@ impl Handoffs {
         (key, heading, data): (&[u8], &Heading, &str),
     ) -> Result<Option<Stored>, ServiceError> {
         let changed = !there.is_some_and(|there| there.holds(heading, data));
-        let (expect, change) = match there.map(|there| there.revision) {
+        let (expect, change) = match there.map(|there| (there.revision, there.expires_at)) {
             None => (Expect::Absent, Change::Content),
-            Some(revision) if changed => (Expect::Revision(revision), Change::Content),
-            Some(revision) => (Expect::Revision(revision), Change::Lifetime),
+            Some((revision, _)) if changed => (Expect::Revision(revision), Change::Content),
+            Some((revision, ends)) => (Expect::Unchanged(revision, ends), Change::Lifetime),
         };
         if !changed && !has_turn {
             return Ok(None);

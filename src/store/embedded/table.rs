@@ -58,10 +58,11 @@ impl<'t> Tables<'t> {
     /// Applies a write at `now`.
     pub(super) fn put(&mut self, put: &Put, now: Timestamp) -> Result<Outcome, TableError> {
         let found = self.row(&put.key)?;
-        let live = live_revision(found.as_ref(), now);
+        let there = live(found.as_ref(), now);
+        let live = there.map(|(revision, _)| revision);
         let remembered = found.as_ref().map(|row| row.revision);
         let revision = match (put.change, live) {
-            _ if !put.expect.is_met_by(live) => return Ok(Outcome::Conflict(live)),
+            _ if !put.expect.is_met_by(there) => return Ok(Outcome::Conflict(live)),
             (Change::Lifetime, None) => return Ok(Outcome::Conflict(None)),
             (Change::Lifetime, Some(revision)) => revision,
             (Change::Content, _) => next_revision(remembered, now),
@@ -86,8 +87,9 @@ impl<'t> Tables<'t> {
         now: Timestamp,
     ) -> Result<Outcome, TableError> {
         let found = self.row(&delete.key)?;
-        let live = live_revision(found.as_ref(), now);
-        if live.is_none() || !delete.expect.is_met_by(live) {
+        let there = live(found.as_ref(), now);
+        let live = there.map(|(revision, _)| revision);
+        if live.is_none() || !delete.expect.is_met_by(there) {
             return Ok(Outcome::Conflict(live));
         }
         let revision = next_revision(live, now);
@@ -213,8 +215,10 @@ impl<'t> Tables<'t> {
     }
 }
 
-fn live_revision(row: Option<&Row>, now: Timestamp) -> Option<u64> {
-    row.filter(|row| row.gone.is_none() && row.expires_at > now).map(|row| row.revision)
+/// Revision and end of a record that lives.
+fn live(row: Option<&Row>, now: Timestamp) -> Option<(u64, Timestamp)> {
+    let row = row.filter(|row| row.gone.is_none() && row.expires_at > now)?;
+    Some((row.revision, row.expires_at))
 }
 
 fn tombstone(how: Gone, revision: u64, forgotten_at: Timestamp) -> Row {

@@ -149,7 +149,9 @@ impl<V: Record> Records<V> {
             // Nobody shares a look with one that began before a write on another machine.
             let generation = self.l1.generation(key);
             let found = self.load(key).await;
-            if let Ok(found) = &found {
+            if let Ok(found) = &found
+                && !self.is_kept(sharing, key, found).await
+            {
                 self.l1.fill(key, found, (generation, None)).await;
             }
             found
@@ -174,6 +176,18 @@ impl<V: Record> Records<V> {
             },
             found => found,
         }
+    }
+
+    /// Whether memory has just this, and has not had it for long: then it is not put there again, which costs
+    /// more than to look.
+    async fn is_kept(&self, sharing: &Sharing, key: &[u8], found: &Found<V>) -> bool {
+        let Found::Live(value) = found else { return false };
+        let same = |kept: &Kept<V>| {
+            kept.value.revision() == value.revision()
+                && kept.value.expires_at() == value.expires_at()
+                && kept.at.elapsed() < sharing.stale / 8
+        };
+        self.l1.kept(key).await.as_ref().is_some_and(same)
     }
 
     /// The record under `key`, for a listing: from memory if it is there, and not kept there if not,

@@ -128,6 +128,7 @@ fn expected(expect: Expect) -> String {
         Expect::Anything => "*".to_owned(),
         Expect::Absent => "-".to_owned(),
         Expect::Revision(revision) => revision.to_string(),
+        Expect::Unchanged(revision, ends) => format!("{revision}:{}", ends.micros()),
     }
 }
 

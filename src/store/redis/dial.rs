@@ -17,6 +17,8 @@ use secrecy::ExposeSecret;
 use crate::config::redis::Address;
 use crate::config::redis::Redis as Settings;
 
+// Commands that wait to be sent on one connection.
+const QUEUE: usize = 4096;
 // A server that does not take a connection in this time is as good as gone.
 const CONNECT: Duration = Duration::from_millis(750);
 
@@ -121,4 +123,6 @@ fn config(answers_in: Duration) -> AsyncConnectionConfig {
     AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECT))
         .set_response_timeout(Some(answers_in))
+        // What waits for a place in a shorter queue is woken once more for each command.
+        .set_pipeline_buffer_size(QUEUE)
 }

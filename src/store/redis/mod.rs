@@ -135,46 +135,49 @@ impl Shared {
     /// Asks whoever has the slot, wherever it is by then, for something that changes nothing.
     async fn query(&self, slot: u16, cmd: &Cmd) -> Result<Value, StoreError> {
         self.meter.reads.inc();
+        self.is_open()?;
+        let map = self.known.map();
+        // Nearly always this is all. The connection has its own deadline.
+        let fault = match map.node(slot) {
+            Some(node) => match node.query(cmd, false).await {
+                Ok(value) => return Ok(value),
+                Err(fault) => fault,
+            },
+            None => Fault::NotNow("that it has nobody for a slot".to_owned()),
+        };
         let late = |_| StoreError::Unavailable("Redis does not answer in time".to_owned());
-        timeout(self.patience, self.query_on(slot, cmd)).await.map_err(late)?
+        Box::pin(timeout(self.patience, self.query_again(slot, cmd, fault))).await.map_err(late)?
     }
 
-    async fn query_on(&self, slot: u16, cmd: &Cmd) -> Result<Value, StoreError> {
-        let mut elsewhere = None;
+    async fn query_again(
+        &self,
+        slot: u16,
+        cmd: &Cmd,
+        mut fault: Fault,
+    ) -> Result<Value, StoreError> {
         loop {
+            let mut elsewhere = (None, false);
+            match fault {
+                Fault::Final(error) => return Err(error),
+                Fault::Elsewhere { at, asking } => elsewhere = (Some(at), asking),
+                Fault::NotNow(_) | Fault::NoScript | Fault::Broken(_) => sleep(PAUSE).await,
+            }
+            if !elsewhere.1 {
+                self.known.complain();
+            }
             self.is_open()?;
             let map = self.known.map();
-            let (at, asking) = elsewhere.take().unwrap_or((None, false));
-            let node = match &at {
+            let node = match &elsewhere.0 {
                 Some(at) => map.nodes().iter().find(|node| node.address == *at),
                 None => map.node(slot),
             };
-            let Some(node) = node else {
-                self.known.complain();
-                sleep(PAUSE).await;
-                continue;
+            fault = match node {
+                Some(node) => match node.query(cmd, elsewhere.1).await {
+                    Ok(value) => return Ok(value),
+                    Err(fault) => fault,
+                },
+                None => Fault::NotNow("that it has nobody for a slot".to_owned()),
             };
-            match node.query(cmd, asking).await {
-                Ok(value) => return Ok(value),
-                Err(Fault::Elsewhere { at, asking }) => {
-                    if !asking {
-                        self.known.complain();
-                    }
-                    elsewhere = Some((Some(at), asking));
-                }
-                Err(Fault::NotNow(_) | Fault::NoScript) => {
-                    self.known.complain();
-                    sleep(PAUSE).await;
-                }
-                Err(Fault::Broken(why)) => {
-                    self.known.complain();
-                    sleep(PAUSE).await;
-                    if !node.is_up() {
-                        return Err(StoreError::Unavailable(why));
-                    }
-                }
-                Err(Fault::Final(error)) => return Err(error),
-            }
         }
     }
 

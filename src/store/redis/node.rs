@@ -103,6 +103,12 @@ impl Node {
         };
         match answer {
             Ok(value) => Fault::in_answer(value),
+            Err(error) if error.is_timeout() => {
+                // Nothing may ever come over it again. Whoever asked has no time left.
+                self.let_go(&reader);
+                let late = "Redis does not answer in time".to_owned();
+                Err(Fault::Final(StoreError::Unavailable(late)))
+            }
             Err(error) => {
                 let fault = Fault::of(&error);
                 if let Fault::Broken(_) = fault {

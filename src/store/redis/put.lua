@@ -1,23 +1,23 @@
 -- KEYS: value, head, then the journal of each entry. ARGV: now, proposed revision or nothing, what is
--- expected (`*`, `-` or a revision), change (`c` or `l`), when it ends, life of the value and of the head
+-- expected (`*`, `-`, a revision, or a revision and an end: `revision:end`), change (`c` or `l`), when it ends, life of the value and of the head
 -- in ms or nothing, places, value, then entries as in notes.lua without their own now and revision.
 -- A head is `state:revision:ends:places`; state is L (a record) or E (erased).
 -- Answers {'D', revision, places before}, {'C', live revision or nothing}, or {'P', revision} when that is
 -- the revision it would have and another was proposed.
 local now = tonumber(ARGV[1])
 local head = redis.call('GET', KEYS[2])
-local state, revision, ends, places = nil, nil, nil, ''
+local state, revision, ends, places, exactly = nil, nil, nil, '', nil
 if head then
   local _, stop, s, r, e = string.find(head, '^(%a):(%d+):(%d+):')
   state, revision, ends, places = s, r, tonumber(e), string.sub(head, stop + 1)
+  exactly = r .. ':' .. e
 end
 local live = nil
 if state == 'L' and ends > now and redis.call('EXISTS', KEYS[1]) == 1 then live = revision end
 local expected = ARGV[3]
-if (expected == '-' and live) or (expected ~= '*' and expected ~= '-' and live ~= expected)
-  or (ARGV[4] == 'l' and not live) then
-  return { 'C', live or '' }
-end
+local is_met = expected == '*' or (expected == '-' and not live)
+  or (live and (expected == live or expected == exactly))
+if not is_met or (ARGV[4] == 'l' and not live) then return { 'C', live or '' } end
 local new = live
 if ARGV[4] == 'c' then
   local next = now

@@ -309,8 +309,10 @@ impl Shared {
 /// The revision that a write most likely has.
 fn likely(put: &Put, now: Timestamp) -> u64 {
     match (put.change, put.expect) {
-        (Change::Lifetime, Expect::Revision(live)) => live,
-        (Change::Content, Expect::Revision(live)) => live.saturating_add(1).max(now.micros()),
+        (Change::Lifetime, Expect::Revision(live) | Expect::Unchanged(live, _)) => live,
+        (Change::Content, Expect::Revision(live) | Expect::Unchanged(live, _)) => {
+            live.saturating_add(1).max(now.micros())
+        }
         (_, Expect::Anything | Expect::Absent) => now.micros(),
     }
 }
