@@ -177,13 +177,7 @@ impl Settings {
             u64::from(MAX_TTL_SECONDS),
         );
         let edge = Edge::read(raw, faults);
-        if let (Some(StoreKind::Redis(redis)), Some(edge)) = (&store, &edge)
-            && redis.timeout >= edge.request_timeout
-        {
-            faults.0.push(
-                "BATON_REDIS_TIMEOUT_MS must be less than BATON_REQUEST_TIMEOUT_MS, or a Redis that is silent is never noticed".to_owned(),
-            );
-        }
+        StoreKind::check_time(store.as_ref(), edge.as_ref(), faults);
         let requests =
             faults.rate("BATON_RATE_REQUESTS", &raw.rate_requests, &raw.rate_requests_burst);
         let misses = faults.rate("BATON_RATE_MISSES", &raw.rate_misses, &raw.rate_misses_burst);
@@ -212,6 +206,16 @@ impl Settings {
 }
 
 impl StoreKind {
+    /// Whoever gives up before the store does never learns that it is silent.
+    fn check_time(store: Option<&Self>, edge: Option<&Edge>, faults: &mut Faults) {
+        if let (Some(Self::Redis(redis)), Some(edge)) = (store, edge)
+            && redis.timeout >= edge.request_timeout
+        {
+            let shorter = "BATON_REDIS_TIMEOUT_MS must be less than BATON_REQUEST_TIMEOUT_MS";
+            faults.0.push(shorter.to_owned());
+        }
+    }
+
     fn read(raw: &Raw, secrets: &Secrets, faults: &mut Faults) -> Option<Self> {
         match raw.store.trim() {
             "embedded" => Some(Self::Embedded),

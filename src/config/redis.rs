@@ -12,7 +12,7 @@ use crate::config::raw::Raw;
 use crate::config::secret;
 
 /// A server's address.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     /// Its name or IP address.
     pub host: String,

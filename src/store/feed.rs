@@ -6,9 +6,12 @@
 //! and again, and an answer proves that what was told before it has arrived. When it does not know any more
 //! what it may have missed, all generations rise, and everyone who waits looks again.
 
+use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::hash::RandomState;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,6 +20,9 @@ use std::time::Instant;
 use crate::store::watch::Watchers;
 
 const STRIPES: usize = 4096;
+// Keys that were written lately, until the old ones go; and how long those stay at least.
+const LATELY: usize = 1 << 16;
+const REMEMBERED: Duration = Duration::from_secs(3600);
 
 /// What is heard of writes elsewhere.
 #[derive(Debug)]
@@ -29,6 +35,8 @@ pub struct Feed {
     // Milliseconds after `started`.
     heard_until: AtomicU64,
     hasher: RandomState,
+    // Hashes of keys that were written, and when: stripes are shared by many keys.
+    lately: Mutex<HashMap<u64, Instant>>,
 }
 
 /// What was heard of a key when it was about to be read.
@@ -48,12 +56,20 @@ impl Feed {
             started: Instant::now(),
             heard_until: AtomicU64::new(0),
             hasher: RandomState::new(),
+            lately: Mutex::default(),
         }
     }
 
     /// `key` was written, somewhere.
     pub fn written(&self, key: &[u8]) {
         self.stripe(key).fetch_add(1, Ordering::SeqCst);
+        let now = Instant::now();
+        let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
+        if lately.len() >= LATELY {
+            lately.retain(|_, at| now.duration_since(*at) < REMEMBERED);
+        }
+        lately.insert(self.hasher.hash_one(key), now);
+        drop(lately);
         // Of which revision is not told.
         self.watchers.ring(key, u64::MAX);
     }
@@ -79,6 +95,18 @@ impl Feed {
             generation: self.stripe(key).load(Ordering::SeqCst),
             losses: self.losses.load(Ordering::SeqCst),
         }
+    }
+
+    /// Whether `key` was heard to be written after `then`.
+    pub fn is_written_since(&self, key: &[u8], then: Instant) -> bool {
+        let lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
+        lately.get(&self.hasher.hash_one(key)).is_some_and(|at| *at > then)
+    }
+
+    /// About what time it is, in so many.
+    pub fn about(&self, so_many: Duration) -> u64 {
+        let now = self.started.elapsed().as_millis() / so_many.as_millis().max(1);
+        u64::try_from(now).unwrap_or(u64::MAX)
     }
 
     /// Whether what was read under a mark is what the store holds, as far as anybody can have heard.
@@ -108,7 +136,8 @@ mod tests {
         feed.heard(now, long);
         assert!(feed.holds(b"a", mark));
         feed.written(b"a");
-        assert!(!feed.holds(b"a", mark));
+        assert!(!feed.holds(b"a", mark) && feed.is_written_since(b"a", now));
+        assert!(!feed.is_written_since(b"b", now));
         let mark = feed.mark(b"a");
         feed.heard(now, Duration::ZERO);
         assert!(!feed.holds(b"a", mark), "too long ago");

@@ -152,6 +152,11 @@ pub fn session(hash: &[u8]) -> Vec<u8> {
     [b"cs\0", hash].concat()
 }
 
+/// Whether a set lists all that an account, or the whole store, has of something: it grows with the store.
+pub fn is_wide(set: &[u8]) -> bool {
+    [&b"hl\0"[..], b"vl\0", b"ab\0", b"tl\0"].iter().any(|wide| set.starts_with(wide))
+}
+
 /// The key of what says that a sealing key is in use, by that key's name.
 pub fn ring_key(id: &str) -> Vec<u8> {
     [b"rk\0", id.as_bytes()].concat()

@@ -124,13 +124,28 @@ impl Handoffs {
         // see each other neither keeps it, and never both.
         for alias in &more {
             if self.has_other(account, alias, own).await? {
-                let back = StoredAliases::new(known, until);
-                let expect = Expect::Revision(stored.revision());
-                self.aliases.put(key, back, expect, Change::Content).await?;
+                self.take_back(heading, &more).await?;
                 return Err(ServiceError::AliasTaken(alias.clone()));
             }
         }
         Ok(Some(stored))
+    }
+
+    /// Takes aliases back that were just given.
+    async fn take_back(&self, heading: &Heading, given: &[HandoffId]) -> Result<(), ServiceError> {
+        let key = names::aliases(&heading.account, &heading.id);
+        for _ in 0..RACES {
+            let Some(there) = self.aliases.load(&key).await?.live() else { return Ok(()) };
+            let (expect, until) = (Expect::Revision(there.revision()), there.expires_at());
+            let mut left = there.record.clone();
+            left.aliases.retain(|alias| !given.contains(alias));
+            let left = StoredAliases::new(left, until);
+            let put = self.aliases.put(key.clone(), left, expect, Change::Content).await?;
+            if let Written::Done(_) = put {
+                return Ok(());
+            }
+        }
+        Err(ServiceError::Contended)
     }
 
     /// Takes away what is left of handoffs that answered to these and are gone.

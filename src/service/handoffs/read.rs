@@ -28,6 +28,8 @@ use crate::store::names;
 
 // Why a handoff is missed that an earlier visit of its call left.
 const EARLIER_VISIT: &str = "earlier_visit";
+// Until somebody who waits looks again of whom the store cannot say that it will tell him.
+const UNHEARD: Duration = Duration::from_millis(500);
 // Handoffs that carry one shared id, listed in one go; the first is nearly always the one.
 const SHARING_PAGE: usize = 64;
 
@@ -223,17 +225,24 @@ impl Handoffs {
             };
             let mut watch = self.records.watch(key, patience.min_revision.unwrap_or(0));
             if let By::Id(id) = &ask.by {
-                // Of an alias too, and of one whose handoff is gone and may come again.
-                for named in Box::pin(self.ids_of(account, id)).await? {
+                // Of an alias too, and of one whose handoff is gone and may come again. A store that does not
+                // say is asked again below.
+                for named in Box::pin(self.ids_of(account, id)).await.unwrap_or_default() {
                     watch.also(names::handoff(account, &named));
                 }
             }
-            self.records.heed(&watch).await;
+            let is_heard = self.records.heed(&watch).await;
             let found = self.find(who, account, ask).await;
-            if !patience.wants_other_than(&found) || self.records.is_closing() {
+            // A store that others share comes back, and everyone is woken when it does.
+            let is_away = matches!(&found, Err(ServiceError::Store(StoreError::Unavailable(_))));
+            let waits_on =
+                patience.wants_other_than(&found) || (is_away && self.records.is_shared());
+            if !waits_on || self.records.is_closing() {
                 return found;
             }
-            if timeout_at(until, watch.rung()).await.is_err() {
+            // Whom the store tells nothing looks again by himself.
+            let again = if is_heard { until } else { until.min(Instant::now() + UNHEARD) };
+            if timeout_at(again, watch.rung()).await.is_err() && Instant::now() >= until {
                 // It may have been erased, or have expired, since the last look.
                 return self.find(who, account, ask).await;
             }

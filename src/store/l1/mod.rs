@@ -87,7 +87,7 @@ pub(super) struct Kept<V> {
     pub(super) value: Arc<V>,
     /// What was heard of its key before it was read; `None`: nothing is heard of it.
     pub(super) mark: Option<Mark>,
-    /// When it was read or written.
+    /// When reading it began, or it was written.
     pub(super) at: Instant,
 }
 
@@ -97,12 +97,36 @@ impl<V> Clone for Kept<V> {
     }
 }
 
+/// What a load knew when it began.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Filling {
+    /// The generation of the key.
+    pub(super) generation: u64,
+    /// What was heard of it; `None`: nothing is.
+    pub(super) mark: Option<Mark>,
+    /// When.
+    pub(super) began: Instant,
+}
+
+/// What whoever asks has heard of a key, and about when: those who share a load have heard the same of it, at
+/// about the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Heard {
+    /// What.
+    pub(super) mark: Mark,
+    /// When, in [`JOINED`]s.
+    pub(super) about: u64,
+}
+
+/// By how much later than its beginning others may join a load of what others write, too.
+pub(super) const JOINED: Duration = Duration::from_millis(200);
+
 /// Records in memory, bounded in bytes.
 pub struct L1<V> {
     clock: Clock,
     values: Cache<Key, Kept<V>>,
     // Capacity 0: keeps nothing, but still makes one flight of many.
-    flights: Cache<(Key, u64, Option<Mark>), Found<V>>,
+    flights: Cache<(Key, u64, Option<Heard>), Found<V>>,
     stripes: Box<[AtomicU64]>,
     hasher: RandomState,
     is_shared: bool,
@@ -222,7 +246,7 @@ impl<V: Record> L1<V> {
     pub(super) async fn read_marked<F>(
         &self,
         key: &[u8],
-        heard: Option<Mark>,
+        heard: Option<Heard>,
         is_good: impl Fn(&Kept<V>) -> bool,
         load: F,
     ) -> Result<Found<V>, StoreError>
@@ -237,8 +261,9 @@ impl<V: Record> L1<V> {
             if let Some(kept) = self.kept(key).await.filter(&is_good) {
                 return Ok(Found::Live(kept.value));
             }
+            let began = Instant::now();
             let (found, mark) = load.await?;
-            self.fill(key, &found, (generation, mark)).await;
+            self.fill(key, &found, Filling { generation, mark, began }).await;
             Ok(found)
         };
         self.flights
@@ -257,9 +282,21 @@ impl<V: Record> L1<V> {
     /// Keeps a value that was just written, given what [`Writing::ended`] answered.
     pub async fn keep(&self, key: &[u8], value: &Arc<V>, ended: Option<u64>) {
         match ended {
-            Some(generation) => self.upsert(key, value, (generation, None), Op::Remove).await,
+            Some(generation) => {
+                let filling = Filling { generation, mark: None, began: Instant::now() };
+                self.upsert(key, value, filling, Op::Remove).await;
+            }
             None => self.forget(key).await,
         }
+    }
+
+    /// Has what is kept of `key` stand for a store that does not answer, and answer nobody first.
+    pub(super) async fn doubt(&self, key: &[u8]) {
+        let unmarked = |entry: moka::Entry<Key, Kept<V>>| Kept { mark: None, ..entry.into_value() };
+        let doubted = |present: Option<_>| async {
+            present.map_or(Op::Nop, |entry| Op::Put(unmarked(entry)))
+        };
+        self.values.entry_by_ref(key).and_compute_with(doubted).await;
     }
 
     /// Forgets `key`, under the same lock as [`L1::keep`]. Call it after [`Writing::ended`].
@@ -273,14 +310,9 @@ impl<V: Record> L1<V> {
     }
 
     /// Keeps what a load found; forgets what it found to be gone.
-    pub(super) async fn fill(
-        &self,
-        key: &[u8],
-        found: &Found<V>,
-        (generation, mark): (u64, Option<Mark>),
-    ) {
+    pub(super) async fn fill(&self, key: &[u8], found: &Found<V>, filling: Filling) {
         match found {
-            Found::Live(value) => self.upsert(key, value, (generation, mark), Op::Nop).await,
+            Found::Live(value) => self.upsert(key, value, filling, Op::Nop).await,
             Found::Gone(_) | Found::Never if self.is_shared => self.forget(key).await,
             Found::Gone(_) | Found::Never | Found::Stale(_) => {}
         }
@@ -292,7 +324,7 @@ impl<V: Record> L1<V> {
         &self,
         key: &[u8],
         value: &Arc<V>,
-        (generation, mark): (u64, Option<Mark>),
+        Filling { generation, mark, began }: Filling,
         otherwise: Op<Kept<V>>,
     ) {
         let stripe = self.stripe(key);
@@ -307,7 +339,7 @@ impl<V: Record> L1<V> {
                 match () {
                     () if !still && self.is_on(Guard::Generation) => otherwise,
                     () if is_older && self.is_on(Guard::NewestWins) => Op::Nop,
-                    () => Op::Put(Kept { value: Arc::clone(value), mark, at: Instant::now() }),
+                    () => Op::Put(Kept { value: Arc::clone(value), mark, at: began }),
                 }
             })
             .await;

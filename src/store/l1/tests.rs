@@ -36,6 +36,10 @@ fn cache(clock: &Clock, off: Option<Guard>) -> L1<Handoff> {
     L1 { off, ..L1::new(1 << 20, clock.clone(), false) }
 }
 
+fn filling(generation: u64) -> Filling {
+    Filling { generation, mark: None, began: Instant::now() }
+}
+
 async fn seen(l1: &L1<Handoff>) -> Option<u64> {
     l1.hit(KEY).await.map(|value| value.revision)
 }
@@ -171,8 +175,8 @@ async fn two_loads_of_one_generation(off: Option<Guard>) -> Option<u64> {
     let clock = conformance::clock();
     let l1 = cache(&clock, off);
     let generation = l1.stripe(KEY).load(Ordering::SeqCst);
-    l1.fill(KEY, &Found::Live(at(2, &clock)), (generation, None)).await;
-    l1.fill(KEY, &Found::Live(at(1, &clock)), (generation, None)).await;
+    l1.fill(KEY, &Found::Live(at(2, &clock)), filling(generation)).await;
+    l1.fill(KEY, &Found::Live(at(1, &clock)), filling(generation)).await;
     seen(&l1).await
 }
 

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
 use crate::domain::clock::Clock;
 use crate::store::feed::Feed;
@@ -15,7 +16,10 @@ use crate::store::kv::Outcome;
 use crate::store::kv::Put;
 use crate::store::kv::Slot;
 use crate::store::kv::StoreError;
+use crate::store::l1::Filling;
 use crate::store::l1::Found;
+use crate::store::l1::Heard;
+use crate::store::l1::JOINED;
 use crate::store::l1::Kept;
 use crate::store::l1::L1;
 use crate::store::record::Record;
@@ -87,14 +91,20 @@ impl<V: Record> Records<V> {
         self.store.watchers.watch(key, min_revision)
     }
 
-    /// Has the engine tell of writes of other processes to what is watched. While it cannot, everyone is woken
-    /// once it can again.
-    pub async fn heed(&self, watch: &Watch<'_>) {
+    /// Has the engine tell of writes of other processes to what is watched; whether it does.
+    pub async fn heed(&self, watch: &Watch<'_>) -> bool {
+        let mut is_heard = true;
         if self.store.sharing.is_some() {
             for key in watch.keys() {
-                let _ = self.store.kv.watch(key.to_vec()).await;
+                is_heard &= self.store.kv.watch(key.to_vec()).await.is_ok();
             }
         }
+        is_heard
+    }
+
+    /// Whether other processes write to the store, too.
+    pub fn is_shared(&self) -> bool {
+        self.store.sharing.is_some()
     }
 
     /// What seals these records, for what else must not be read or made up outside.
@@ -147,12 +157,12 @@ impl<V: Record> Records<V> {
     async fn get_shared(&self, sharing: &Sharing, key: &[u8]) -> Result<Found<V>, StoreError> {
         let found = if self.first.is_zero() {
             // Nobody shares a look with one that began before a write on another machine.
-            let generation = self.l1.generation(key);
+            let (generation, began) = (self.l1.generation(key), Instant::now());
             let found = self.load(key).await;
             if let Ok(found) = &found
                 && !self.is_kept(sharing, key, found).await
             {
-                self.l1.fill(key, found, (generation, None)).await;
+                self.l1.fill(key, found, Filling { generation, mark: None, began }).await;
             }
             found
         } else {
@@ -162,12 +172,15 @@ impl<V: Record> Records<V> {
                 Ok((self.load(key).await?, is_heard.then_some(mark)))
             };
             let is_good = |kept: &Kept<V>| self.is_good(sharing, key, kept);
-            self.l1.read_marked(key, Some(mark), is_good, load).await
+            let heard = Heard { mark, about: sharing.feed.about(JOINED) };
+            self.l1.read_marked(key, Some(heard), is_good, load).await
         };
         match found {
             // What does not open is no answer that others could have in its place.
             Err(why @ StoreError::Unreadable(_)) => Err(why),
             Err(why) => match self.l1.kept(key).await {
+                // What was heard to be written since is known to be another by now, or gone.
+                Some(kept) if sharing.feed.is_written_since(key, kept.at) => Err(why),
                 Some(kept) if kept.at.elapsed() < sharing.stale => {
                     self.look_ups.stale.inc();
                     Ok(Found::Stale(kept.value))
@@ -328,7 +341,7 @@ impl<V: Record> Records<V> {
     async fn doubt(&self, key: &[u8]) {
         match &self.store.sharing {
             None => self.l1.forget(key).await,
-            Some(sharing) => sharing.feed.written(key),
+            Some(_) => self.l1.doubt(key).await,
         }
     }
 }

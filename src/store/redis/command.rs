@@ -13,6 +13,7 @@ use crate::store::kv::Place;
 use crate::store::kv::Put;
 use crate::store::kv::StoreError;
 use crate::store::kv::TOMBSTONE_LIFE;
+use crate::store::names;
 use crate::store::redis::Shared;
 use crate::store::redis::name::Kind;
 use crate::store::redis::reply;
@@ -22,6 +23,19 @@ use crate::store::redis::script;
 const LISTED_LONGER_MS: u64 = 60_000;
 // Whoever waits longer than this looks again by itself.
 const BELL_MS: u64 = 60_000;
+
+/// A name about to be listed.
+#[derive(Clone, Debug)]
+pub(super) struct Listing {
+    /// The set, or its part.
+    pub(super) set: Vec<u8>,
+    /// The name.
+    pub(super) name: Vec<u8>,
+    /// By what.
+    pub(super) by: ByRevision,
+    /// Until when.
+    pub(super) ends: Timestamp,
+}
 
 /// The revision that lists a name which may come back after it went; none where the name holds it itself.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +47,7 @@ impl Shared {
         put: &Put,
         now: Timestamp,
         (revision, places): (Option<u64>, &[Place]),
-        notes: &[Note],
+        (notes, listings): (&[Note], &[Listing]),
     ) -> Result<Cmd, StoreError> {
         let change = match put.change {
             Change::Content => "c",
@@ -42,12 +56,17 @@ impl Shared {
         let life = life(put.expires_at, now);
         let tombstone = u64::try_from(TOMBSTONE_LIFE.as_millis()).unwrap_or(0);
         let head_life = life.map(|life| life.saturating_add(tombstone));
-        let mut cmd = script::PUT.on(&self.keys(&put.key, notes));
+        let mut keys = self.keys(&put.key, notes);
+        keys.extend(listings.iter().flat_map(|listing| self.keys_of_set(&listing.set)));
+        let mut cmd = script::PUT.on(&keys);
         cmd.arg(now.micros()).arg(optional(revision)).arg(expected(put.expect)).arg(change);
         cmd.arg(put.expires_at.micros()).arg(optional(life)).arg(optional(head_life));
-        cmd.arg(reply::written_places(places)?).arg(put.value.as_ref());
+        cmd.arg(reply::written_places(places)?).arg(put.value.as_ref()).arg(notes.len());
         for note in notes {
             tell(&mut cmd, note, now);
+        }
+        for listing in listings {
+            list(&mut cmd, listing, now);
         }
         Ok(cmd)
     }
@@ -74,22 +93,15 @@ impl Shared {
         cmd
     }
 
-    pub(super) fn list_command(
-        &self,
-        place: &Place,
-        ByRevision(revision): ByRevision,
-        expires_at: Timestamp,
-        now: Timestamp,
-    ) -> Cmd {
-        let life = life(expires_at, now).map(|life| life.saturating_add(LISTED_LONGER_MS));
-        let mut cmd = script::LIST.on(&self.keys_of_set(&place.set));
-        cmd.arg(place.name.as_slice()).arg(optional(life)).arg(optional(revision));
+    pub(super) fn list_command(&self, listing: &Listing, now: Timestamp) -> Cmd {
+        let mut cmd = script::LIST.on(&self.keys_of_set(&listing.set));
+        list(&mut cmd, listing, now);
         cmd
     }
 
-    pub(super) fn unlist_command(&self, place: &Place, revision: u64) -> Cmd {
-        let mut cmd = script::UNLIST.on(&self.keys_of_set(&place.set));
-        cmd.arg(place.name.as_slice()).arg(revision);
+    pub(super) fn unlist_command(&self, (set, name): (&[u8], &[u8]), revision: u64) -> Cmd {
+        let mut cmd = script::UNLIST.on(&self.keys_of_set(set));
+        cmd.arg(name).arg(revision);
         cmd
     }
 
@@ -103,6 +115,15 @@ impl Shared {
         let own = [Kind::Value, Kind::Head].map(|kind| self.name(kind, key));
         let journals = notes.iter().map(|note| self.name(Kind::Journal, &note.journal));
         own.into_iter().chain(journals).collect()
+    }
+
+    /// The set, or its part for records of slots near `near`, that lists at a place.
+    pub(super) fn set_of(&self, place: &Place, near: u16) -> Vec<u8> {
+        if names::is_wide(&place.set) {
+            self.names.part(&place.set, near)
+        } else {
+            place.set.clone()
+        }
     }
 
     pub(super) fn keys_of_set(&self, set: &[u8]) -> [Vec<u8>; 3] {
@@ -121,6 +142,11 @@ fn tell(cmd: &mut Cmd, note: &Note, now: Timestamp) {
     };
     cmd.arg(note.name.as_slice()).arg(again).arg(note.value.as_ref());
     cmd.arg(at_least).arg(ends.micros()).arg(optional(life(ends, now)));
+}
+
+fn list(cmd: &mut Cmd, Listing { name, by, ends, .. }: &Listing, now: Timestamp) {
+    let life = life(*ends, now).map(|life| life.saturating_add(LISTED_LONGER_MS));
+    cmd.arg(name.as_slice()).arg(optional(life)).arg(optional(by.0));
 }
 
 fn expected(expect: Expect) -> String {

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::RwLock;
 use std::sync::atomic::AtomicU64;
@@ -13,6 +14,7 @@ use redis::PushInfo;
 use redis::PushKind;
 use redis::Value;
 use redis::aio::MultiplexedConnection;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -43,6 +45,9 @@ const BEATS_A_MAP: u32 = 3;
 #[derive(Debug)]
 pub(super) struct Known {
     map: RwLock<Arc<Map>>,
+    // Of whom only a redirection tells: a server that is being given its first slots.
+    strangers: Mutex<HashMap<Address, Arc<Node>>>,
+    makes: Nodes,
     listeners: RwLock<HashMap<Address, MultiplexedConnection>>,
     complaint: Notify,
 }
@@ -58,9 +63,47 @@ impl Known {
         self.listeners.read().unwrap_or_else(PoisonError::into_inner).get(at).cloned()
     }
 
+    /// The node at an address that a server named.
+    pub(super) fn at(&self, address: &Address) -> Arc<Node> {
+        let map = self.map();
+        if let Some(node) = map.nodes().iter().find(|node| node.address == *address) {
+            return Arc::clone(node);
+        }
+        let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(strangers.entry(address.clone()).or_insert_with(|| self.makes.node(address)))
+    }
+
     /// Something is not as it was thought to be: the keeper looks at once.
     pub(super) fn complain(&self) {
         self.complaint.notify_one();
+    }
+}
+
+/// What nodes are made of; their writers run where the keeper does.
+#[derive(Debug)]
+struct Nodes {
+    settings: Settings,
+    dial: Arc<Dial>,
+    meter: StoreMeter,
+    runtime: Handle,
+}
+
+impl Nodes {
+    fn node(&self, address: &Address) -> Arc<Node> {
+        let (sender, jobs) = mpsc::channel(QUEUE);
+        let turn = Arc::<AtomicU64>::default();
+        let writer = Writer {
+            address: address.clone(),
+            dial: Arc::clone(&self.dial),
+            jobs,
+            turn: Arc::clone(&turn),
+            replicas: self.settings.replicas,
+            answers_in: self.settings.timeout,
+            meter: self.meter.clone(),
+        };
+        self.runtime.spawn(writer.run());
+        let dial = Arc::clone(&self.dial);
+        Arc::new(Node::new(address.clone(), dial, self.settings.timeout, (turn, sender)))
     }
 }
 
@@ -85,8 +128,16 @@ impl Keeper {
         let dial = Arc::new(Dial::new(settings.clone()));
         let found = map::find(&dial, &settings.topology, &[]).await?;
         let empty = Map::nobody();
+        let makes = Nodes {
+            settings: settings.clone(),
+            dial: Arc::clone(&dial),
+            meter: meter.clone(),
+            runtime: Handle::current(),
+        };
         let known = Arc::new(Known {
             map: RwLock::new(Arc::new(empty)),
+            strangers: Mutex::default(),
+            makes,
             listeners: RwLock::default(),
             complaint: Notify::new(),
         });
@@ -139,7 +190,7 @@ impl Keeper {
         let before = self.known.map();
         let map = Map::new(found, |address| {
             let there = before.nodes().iter().find(|node| node.address == *address);
-            there.map_or_else(|| self.node(address), Arc::clone)
+            there.map_or_else(|| self.known.makes.node(address), Arc::clone)
         });
         let primaries: Vec<_> = map.nodes().iter().map(|node| node.address.to_string()).collect();
         tracing::info!(primaries = primaries.join(" "), "Redis");
@@ -148,24 +199,8 @@ impl Keeper {
         listeners.retain(|at, _| !is_gone(at));
         drop(listeners);
         *self.known.map.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(map);
+        self.known.strangers.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.feed.lost();
-    }
-
-    fn node(&self, address: &Address) -> Arc<Node> {
-        let (sender, jobs) = mpsc::channel(QUEUE);
-        let turn = Arc::<AtomicU64>::default();
-        let writer = Writer {
-            address: address.clone(),
-            dial: Arc::clone(&self.dial),
-            jobs,
-            turn: Arc::clone(&turn),
-            replicas: self.settings.replicas,
-            answers_in: self.settings.timeout,
-            meter: self.meter.clone(),
-        };
-        tokio::spawn(writer.run());
-        let dial = Arc::clone(&self.dial);
-        Arc::new(Node::new(address.clone(), dial, self.settings.timeout, (turn, sender)))
     }
 
     /// Asks every server whether it is there; whether all are, and are primaries.

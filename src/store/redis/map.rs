@@ -1,5 +1,6 @@
 //! [`Map`]: which server has which slot.
 
+use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use redis::Cmd;
 use redis::RedisError;
 use redis::Value;
 use redis::aio::MultiplexedConnection;
+use tokio::task::JoinSet;
 
 use crate::config::redis::Address;
 use crate::config::redis::Topology;
@@ -72,7 +74,7 @@ impl Map {
 
 /// Asks who has what; of those that may be asked, the first that knows is believed.
 pub(super) async fn find(
-    dial: &Dial,
+    dial: &Arc<Dial>,
     topology: &Topology,
     known: &[Address],
 ) -> Result<Found, String> {
@@ -99,35 +101,53 @@ pub(super) async fn find(
     }
 }
 
+/// The primary that was made so last, of those that Sentinels name: one that was cut off names the one
+/// before.
 async fn named_by_sentinels(
-    dial: &Dial,
+    dial: &Arc<Dial>,
     sentinels: &[Address],
     master: &str,
 ) -> Result<Found, String> {
-    let mut why = String::new();
+    let mut asking = JoinSet::new();
     for sentinel in sentinels {
-        match named_by(dial, sentinel, master).await {
-            Ok(Some(address)) => return Ok(Found { primaries: vec![address], slots: Vec::new() }),
-            Ok(None) => why = format!("the Sentinel {sentinel} knows no primary {master}"),
-            Err(not) => why = format!("the Sentinel {sentinel}: {}", harmless(&not)),
+        let (dial, sentinel, master) = (Arc::clone(dial), sentinel.clone(), master.to_owned());
+        asking.spawn(async move {
+            let said = named_by(&dial, &sentinel, &master).await;
+            said.map_err(|not| format!("the Sentinel {sentinel}: {}", harmless(&not)))
+        });
+    }
+    let mut newest = None;
+    let mut why = format!("no Sentinel knows a primary {master}");
+    while let Some(said) = asking.join_next().await {
+        match said {
+            Ok(Ok(named)) => newest = newest.max(named),
+            Ok(Err(not)) => why = not,
+            Err(panicked) => why = panicked.to_string(),
         }
     }
-    Err(why)
+    let (_, address) = newest.ok_or(why)?;
+    Ok(Found { primaries: vec![address], slots: Vec::new() })
 }
 
-/// The primary that a Sentinel names, if it is one: a Sentinel that was cut off names the one that was.
+/// The primary that a Sentinel names, if it is one, and how often another was made so before.
 async fn named_by(
     dial: &Dial,
     sentinel: &Address,
     master: &str,
-) -> Result<Option<Address>, RedisError> {
+) -> Result<Option<(u64, Address)>, RedisError> {
     let mut connection = dial.sentinel(sentinel, PATIENCE).await?;
-    let asked = redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(master).to_owned();
-    let named: Option<(String, u16)> = asked.query_async(&mut connection).await?;
-    let Some((host, port)) = named else { return Ok(None) };
+    let mut asked = redis::cmd("SENTINEL");
+    asked.arg("MASTER").arg(master);
+    let known: HashMap<String, Value> = asked.query_async(&mut connection).await?;
+    let said = |name: &str| known.get(name).and_then(text);
+    let number = |name: &str| said(name)?.parse::<u64>().ok();
+    let port = number("port").and_then(|port| u16::try_from(port).ok());
+    let (Some(host), Some(port), Some(epoch)) = (said("ip"), port, number("config-epoch")) else {
+        return Ok(None);
+    };
     let address = Address { host, port };
     let mut connection = dial.connect(&address, PATIENCE).await?;
-    Ok(role(&mut connection).await?.is_primary.then_some(address))
+    Ok(role(&mut connection).await?.is_primary.then_some((epoch, address)))
 }
 
 /// What a server says it is.

@@ -4,7 +4,8 @@
 //! * Reads ask the primary, over a connection of the thread's own (`node`).
 //! * Writes are scripts: a record, and the journal that is in its slot, change together or not at all. They
 //!   go through one writer for each primary (`writer`), which has them confirmed by `WAIT`.
-//! * What sets list is in the sets' own slots. It is written before the record and taken out after it, so
+//! * What sets list is in the sets' own slots, and what lists all that an account has in parts among those of
+//!   its records. It is written before the record and taken out after it, so
 //!   that a record is never without its listing; readers verify. Where a set lists the newest first, the
 //!   record's revision is proposed beforehand, for its listing holds it.
 //! * Time is the caller's clock; Redis's own only lets go of what is over: a value with its life, its head
@@ -47,6 +48,7 @@ use std::time::Duration;
 use redis::Cmd;
 use redis::Value;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio::time::timeout;
 
@@ -62,6 +64,7 @@ use crate::store::kv::Pending;
 use crate::store::kv::Put;
 use crate::store::kv::Slot;
 use crate::store::kv::StoreError;
+use crate::store::names;
 use crate::store::redis::fault::Fault;
 use crate::store::redis::keeper::Keeper;
 use crate::store::redis::keeper::Known;
@@ -168,8 +171,8 @@ impl Shared {
             self.is_open()?;
             let map = self.known.map();
             let node = match &elsewhere.0 {
-                Some(at) => map.nodes().iter().find(|node| node.address == *at),
-                None => map.node(slot),
+                Some(at) => Some(self.known.at(at)),
+                None => map.node(slot).map(Arc::clone),
             };
             fault = match node {
                 Some(node) => match node.query(cmd, elsewhere.1).await {
@@ -200,7 +203,31 @@ impl Shared {
         reply::slot(answer, self.clock.now())
     }
 
+    /// Of a set in parts, the first of what all of them list.
     async fn members(
+        self: &Arc<Self>,
+        set: &[u8],
+        after: Option<Vec<u8>>,
+        limit: usize,
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
+        if !names::is_wide(set) {
+            return self.members_of(set, after, limit).await;
+        }
+        let mut asking = JoinSet::new();
+        for part in self.names.parts(set) {
+            let (shared, after) = (Arc::clone(self), after.clone());
+            asking.spawn(async move { shared.members_of(&part, after, limit).await });
+        }
+        let mut all = Vec::new();
+        while let Some(listed) = asking.join_next().await {
+            all.extend(listed.map_err(StoreError::panicked)??);
+        }
+        all.sort_unstable();
+        all.truncate(limit);
+        Ok(all)
+    }
+
+    async fn members_of(
         &self,
         set: &[u8],
         after: Option<Vec<u8>>,
@@ -234,7 +261,10 @@ impl Shared {
             pipe.arg(self.name(kind, key));
         }
         let asked: Result<(u64,), _> = pipe.query_async(&mut listener).await;
-        asked.map(|_| ()).map_err(|error| Fault::of(&error).into_error())
+        asked.map(|_| ()).map_err(|error| {
+            self.known.complain();
+            Fault::of(&error).into_error()
+        })
     }
 }
 

@@ -9,6 +9,9 @@ use std::sync::Arc;
 /// Slots of a cluster.
 pub(super) const SLOTS: u16 = 16384;
 
+// Parts of what lists all that an account has.
+const PARTS: u16 = 16;
+
 /// What a key in Redis is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -68,6 +71,32 @@ impl Names {
         name
     }
 
+    /// The part of a set that lists records of slots near `near`. What lists all that an account has is in
+    /// [`PARTS`] parts, each among the slots of the records that it lists: one set would have every write of
+    /// an account go by one server, and wait for it when it is away.
+    pub(super) fn part(&self, set: &[u8], near: u16) -> Vec<u8> {
+        let wanted = near / (SLOTS / PARTS);
+        let mut part = [set, &[0xff, 0, 0]].concat();
+        // One try in as many as there are parts fits.
+        for salt in 1..=u16::MAX {
+            let at = part.len() - 2;
+            if let Some(end) = part.get_mut(at..) {
+                end.copy_from_slice(&salt.to_be_bytes());
+            }
+            if !part.ends_with(b"\0")
+                && slot(&self.name(Kind::Listed, &part)) / (SLOTS / PARTS) == wanted
+            {
+                break;
+            }
+        }
+        part
+    }
+
+    /// All its parts.
+    pub(super) fn parts(&self, set: &[u8]) -> Vec<Vec<u8>> {
+        (0..PARTS).map(|part| self.part(set, part * (SLOTS / PARTS))).collect()
+    }
+
     /// Kind and key of what is called `name`; `None`: it is not ours.
     pub(super) fn read(&self, name: &[u8]) -> Option<(Kind, Vec<u8>)> {
         let rest = name.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b":")?;
@@ -120,6 +149,18 @@ mod tests {
         assert_eq!(slot(b"foo{}{bar}"), crc16(b"foo{}{bar}") % SLOTS);
         assert_eq!(slot(b"foo{{bar}}zap"), crc16(b"{bar") % SLOTS);
         assert_eq!(slot(b"{user1000}.following"), slot(b"{user1000}.followers"));
+    }
+
+    #[test]
+    fn each_part_of_a_set_is_among_the_slots_it_is_for() {
+        let names = Names::new("baton");
+        for set in [&b"hl\0default"[..], b"vl\0acme", b"tl\0"] {
+            let parts = names.parts(set);
+            for (at, part) in (0..).zip(&parts) {
+                assert_eq!(slot(&names.name(Kind::Listed, part)) / 1024, at);
+                assert_eq!(names.part(set, at * 1024 + 1023), *part);
+            }
+        }
     }
 
     proptest! {

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::Weak;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -26,10 +27,19 @@ static COUNTED: AtomicU64 = AtomicU64::new(0);
 
 type Reader = Arc<OnceCell<MultiplexedConnection>>;
 
+/// A thread's connection to a node.
+#[derive(Default)]
+struct Mine {
+    turn: u64,
+    reader: Reader,
+    // Whether the node is still there.
+    node: Weak<AtomicU64>,
+}
+
 thread_local! {
     // Each thread reads over its own connections, whose work is done where their answers are waited for:
     // a connection for all would have every answer cross two threads.
-    static READERS: RefCell<HashMap<(u64, tokio::runtime::Id), (u64, Reader)>> = RefCell::default();
+    static READERS: RefCell<HashMap<(u64, tokio::runtime::Id), Mine>> = RefCell::default();
 }
 
 /// One primary.
@@ -135,11 +145,15 @@ impl Node {
         let place = (self.number, tokio::runtime::Handle::current().id());
         let turn = self.turn.load(Ordering::Acquire);
         READERS.with_borrow_mut(|readers| {
-            let (made, reader) = readers.entry(place).or_default();
-            if *made != turn {
-                (*made, *reader) = (turn, Reader::default());
+            if !readers.contains_key(&place) {
+                // Nobody asks a node that is gone, and its connection would stay open.
+                readers.retain(|_, mine| mine.node.strong_count() > 0);
             }
-            Arc::clone(reader)
+            let mine = readers.entry(place).or_default();
+            if mine.turn != turn || mine.node.strong_count() == 0 {
+                *mine = Mine { turn, reader: Reader::default(), node: Arc::downgrade(&self.turn) };
+            }
+            Arc::clone(&mine.reader)
         })
     }
 
@@ -147,7 +161,7 @@ impl Node {
     fn let_go(&self, reader: &Reader) {
         let place = (self.number, tokio::runtime::Handle::current().id());
         READERS.with_borrow_mut(|readers| {
-            if readers.get(&place).is_some_and(|(_, there)| Arc::ptr_eq(there, reader)) {
+            if readers.get(&place).is_some_and(|mine| Arc::ptr_eq(&mine.reader, reader)) {
                 readers.remove(&place);
             }
         });

@@ -7,6 +7,7 @@ use aws_lc_rs::digest;
 use redis::Cmd;
 
 const NOTE: &str = include_str!("note.lua");
+const LIST_ONE: &str = include_str!("list.lua");
 
 /// A script: what is sent of it is its hash.
 pub(super) struct Script {
@@ -42,13 +43,13 @@ impl Script {
 }
 
 pub(super) static PUT: LazyLock<Script> =
-    LazyLock::new(|| Script::new(&[NOTE, include_str!("put.lua")]));
+    LazyLock::new(|| Script::new(&[NOTE, LIST_ONE, include_str!("put.lua")]));
 pub(super) static DELETE: LazyLock<Script> =
     LazyLock::new(|| Script::new(&[NOTE, include_str!("delete.lua")]));
 pub(super) static NOTES: LazyLock<Script> =
     LazyLock::new(|| Script::new(&[NOTE, include_str!("notes.lua")]));
 pub(super) static LIST: LazyLock<Script> =
-    LazyLock::new(|| Script::new(&[include_str!("list.lua")]));
+    LazyLock::new(|| Script::new(&[LIST_ONE, include_str!("lists.lua")]));
 pub(super) static UNLIST: LazyLock<Script> =
     LazyLock::new(|| Script::new(&[include_str!("unlist.lua")]));
 

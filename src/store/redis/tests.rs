@@ -12,10 +12,13 @@ use crate::store::copy::Engine;
 use crate::store::copy::tests::copies_are_as_the_original;
 use crate::store::copy::tests::embedded;
 use crate::store::copy::tests::what_is_sealed_anew_is_as_it_was;
+use crate::store::kv::Expect;
 use crate::store::kv::Member;
 use crate::store::kv::Order;
 use crate::store::kv::Place;
+use crate::store::kv::newest_first;
 use crate::store::redis::command::ByRevision;
+use crate::store::redis::command::Listing;
 
 #[derive(Parser)]
 struct Line {
@@ -98,7 +101,7 @@ async fn what_is_taken_out_late_does_not_take_out_what_came_back() {
     engine.put(listed()).await.unwrap();
     let Outcome::Done(away) = away else { panic!("{away:?}") };
     let until = tokio::time::Instant::now() + Duration::from_secs(1);
-    engine.shared.unlist(vec![place], away, until).await;
+    engine.shared.unlist(0, vec![place], away, until).await;
     assert_eq!(engine.members(b"s".to_vec(), None, 9).await.unwrap(), [b"n"]);
 }
 
@@ -121,7 +124,7 @@ async fn a_write_that_fails_gives_nobody_elses_answer_away() {
     engine.shared.carry_out(slot(&spoilt), vec![spoil], until).await.unwrap();
     let engine = Arc::new(engine);
     for round in 0..20 {
-        let mut writing = tokio::task::JoinSet::new();
+        let mut writing = JoinSet::new();
         for n in 0..40 {
             let is_spoilt = n % 5 == 2;
             let put = listed(&format!("k{n}"), if is_spoilt { "spoilt" } else { "good" });
@@ -135,6 +138,43 @@ async fn a_write_that_fails_gives_nobody_elses_answer_away() {
             }
         }
     }
+    // What cannot be listed is not there either.
+    assert_eq!(engine.get(b"k2".to_vec()).await.unwrap(), None);
+}
+
+/// What lists all of an account is in parts, which are read as one, page by page.
+#[tokio::test]
+#[ignore = "needs a Redis: tests/run redis"]
+async fn what_lists_all_of_an_account_is_read_as_one() {
+    let clock = conformance::clock();
+    let (engine, _) = open(settings(), &clock);
+    let set = b"hl\0default".to_vec();
+    let put = |n: usize, value: &str| {
+        let (name, order) = (format!("{n:03}").into_bytes(), Order::NewestFirst);
+        let members = vec![Member { set: b"hl\0default".to_vec(), name, order }];
+        Put { members, ..conformance::put(&clock, &format!("h\0default\0CA{n}"), value) }
+    };
+    for n in 0..100 {
+        clock.advance(Duration::from_micros(1));
+        engine.put(put(n, "1")).await.unwrap();
+    }
+    for n in 0..10 {
+        clock.advance(Duration::from_micros(1));
+        engine.put(put(n, "2")).await.unwrap();
+    }
+    let delete =
+        Delete { key: b"h\0default\0CA50".to_vec(), expect: Expect::Anything, notes: Vec::new() };
+    engine.delete(delete).await.unwrap();
+    let (mut listed, mut after) = (Vec::new(), None);
+    loop {
+        let page = engine.members(set.clone(), after, 7).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.clone());
+        listed.extend(page.iter().map(|name| newest_first(name).unwrap().1.to_vec()));
+    }
+    let newest_first = (0..10).rev().chain((10..100).rev().filter(|n| *n != 50));
+    let wanted: Vec<_> = newest_first.map(|n| format!("{n:03}").into_bytes()).collect();
+    assert_eq!(listed, wanted);
 }
 
 /// Sets let go of what has ended, a few names with each that comes, by Redis's own clock.
@@ -144,9 +184,10 @@ async fn what_has_ended_leaves_its_sets_by_itself() {
     let clock = conformance::clock();
     let (engine, _) = open(settings(), &clock);
     let lists = |n: usize, life| {
-        let place = Place { set: b"s".to_vec(), name: format!("n{n}").into_bytes() };
+        let name = format!("n{n}");
         let ends = clock.now().plus(life);
-        let command = engine.shared.list_command(&place, ByRevision(None), ends, clock.now());
+        let (set, name, by) = (b"s".to_vec(), name.into_bytes(), ByRevision(None));
+        let command = engine.shared.list_command(&Listing { set, name, by, ends }, clock.now());
         (slot(&engine.shared.name(Kind::Listed, b"s")), command)
     };
     let until = || tokio::time::Instant::now() + Duration::from_secs(1);
@@ -177,7 +218,7 @@ async fn no_answer_reaches_another_after_a_storm_of_cancelled_commands() {
     }
     let given_up = Arc::new(AtomicUsize::new(0));
     let answered = Arc::new(AtomicUsize::new(0));
-    let mut askers = tokio::task::JoinSet::new();
+    let mut askers = JoinSet::new();
     for asker in 0..64_usize {
         let (engine, given_up, answered) =
             (Arc::clone(&engine), Arc::clone(&given_up), Arc::clone(&answered));

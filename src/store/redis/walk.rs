@@ -14,6 +14,7 @@ use crate::store::kv::TOMBSTONE_LIFE;
 use crate::store::redis::Redis;
 use crate::store::redis::Shared;
 use crate::store::redis::command::ByRevision;
+use crate::store::redis::command::Listing;
 use crate::store::redis::command::life;
 use crate::store::redis::command::optional;
 use crate::store::redis::fault::Fault;
@@ -145,11 +146,15 @@ impl Shared {
 
     /// Lists a record where it was listed.
     async fn list_again(self: &Arc<Self>, whole: &Whole, until: Instant) -> Result<(), StoreError> {
-        let Whole::Record { places, ends, revision, gone: None, .. } = whole else { return Ok(()) };
+        let Whole::Record { key, places, ends, revision, gone: None, .. } = whole else {
+            return Ok(());
+        };
+        let own = slot(&self.name(Kind::Head, key));
         for place in places {
-            let by = ByRevision(Some(*revision));
-            let command = self.list_command(place, by, *ends, self.clock.now());
-            let there = slot(&self.name(Kind::Listed, &place.set));
+            let (set, name) = (self.set_of(place, own), place.name.clone());
+            let there = slot(&self.name(Kind::Listed, &set));
+            let listing = Listing { set, name, by: ByRevision(Some(*revision)), ends: *ends };
+            let command = self.list_command(&listing, self.clock.now());
             self.carry_out(there, vec![command], until).await?;
         }
         Ok(())

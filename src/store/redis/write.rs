@@ -23,6 +23,7 @@ use crate::store::kv::StoreError;
 use crate::store::redis::PAUSE;
 use crate::store::redis::Shared;
 use crate::store::redis::command::ByRevision;
+use crate::store::redis::command::Listing;
 use crate::store::redis::fault::Fault;
 use crate::store::redis::name::Kind;
 use crate::store::redis::name::slot;
@@ -63,9 +64,9 @@ impl Shared {
                 Some(revision) => put.members.iter().map(|member| member.place(revision)).collect(),
                 None => Vec::new(),
             };
-            let mut commands = self.list(own, &put, (&places, revision), (now, until)).await?;
-            commands.push(self.put_command(&put, now, (revision, &places), &with)?);
-            let mut answer = self.carry_out(own, commands, until).await?;
+            let listings = self.list(own, &put, (&places, revision), (now, until)).await?;
+            let command = self.put_command(&put, now, (revision, &places), (&with, &listings))?;
+            let mut answer = self.carry_out(own, vec![command], until).await?;
             match reply::done(answer.values.pop().unwrap_or(redis::Value::Nil))? {
                 Done::Proposed(other) => {
                     listed.extend(places);
@@ -74,14 +75,14 @@ impl Shared {
                 Done::Written(Outcome::Conflict(live), _) => {
                     // What may be the live record's own listing stays; what surely is not goes.
                     listed.extend(places.into_iter().filter(|_| revision != live));
-                    self.unlist(wrongly(listed, &put), revision.unwrap_or(0), until).await;
+                    self.unlist(own, wrongly(listed, &put), revision.unwrap_or(0), until).await;
                     return Ok(Outcome::Conflict(live));
                 }
                 Done::Written(done, before) => {
                     let revision = self.finish(done, answer.is_confirmed, &apart, until).await?;
                     listed.extend(before);
                     listed.retain(|place| !places.contains(place));
-                    self.unlist(listed, revision, until).await;
+                    self.unlist(own, listed, revision, until).await;
                     self.ring(put.rings);
                     return Ok(done);
                 }
@@ -99,7 +100,7 @@ impl Shared {
         match reply::done(answer.values.pop().unwrap_or(redis::Value::Nil))? {
             Done::Written(done @ Outcome::Done(_), before) => {
                 let revision = self.finish(done, answer.is_confirmed, &apart, until).await?;
-                self.unlist(before, revision, until).await;
+                self.unlist(own, before, revision, until).await;
                 Ok(done)
             }
             Done::Written(conflict @ Outcome::Conflict(_), _) => Ok(conflict),
@@ -183,15 +184,15 @@ impl Shared {
         Ok(all)
     }
 
-    /// Lists a record about to be written, where that is done elsewhere; answers the commands that list it
-    /// where it is itself.
+    /// Lists a record about to be written, where that is done elsewhere; answers what its own script is to
+    /// list.
     async fn list(
         self: &Arc<Self>,
         own: u16,
         put: &Put,
         (places, revision): (&[Place], Option<u64>),
         (now, until): (Timestamp, Instant),
-    ) -> Result<Vec<Cmd>, StoreError> {
+    ) -> Result<Vec<Listing>, StoreError> {
         let map = self.known.map();
         let mut here = Vec::new();
         let mut elsewhere = JoinSet::new();
@@ -200,13 +201,14 @@ impl Shared {
                 Order::ByName => ByRevision(revision),
                 Order::NewestFirst => ByRevision(None),
             };
-            let command = self.list_command(place, by, put.expires_at, now);
-            let there = slot(&self.name(Kind::Listed, &place.set));
+            let (set, name) = (self.set_of(place, own), place.name.clone());
+            let there = slot(&self.name(Kind::Listed, &set));
+            let listing = Listing { set, name, by, ends: put.expires_at };
             if map.is_one_place(own, there) {
-                here.push(command);
+                here.push(listing);
                 continue;
             }
-            let shared = Arc::clone(self);
+            let (shared, command) = (Arc::clone(self), self.list_command(&listing, now));
             elsewhere.spawn(async move { shared.carry_out(there, vec![command], until).await });
         }
         while let Some(listed) = elsewhere.join_next().await {
@@ -220,6 +222,7 @@ impl Shared {
     /// What was listed is listed no more. What stays listed by mistake is passed over by readers.
     pub(super) async fn unlist(
         self: &Arc<Self>,
+        own: u16,
         places: Vec<Place>,
         revision: u64,
         until: Instant,
@@ -227,8 +230,9 @@ impl Shared {
         let map = self.known.map();
         let mut groups: Vec<(u16, Vec<Cmd>)> = Vec::new();
         for place in places {
-            let there = slot(&self.name(Kind::Listed, &place.set));
-            let command = self.unlist_command(&place, revision);
+            let set = self.set_of(&place, own);
+            let there = slot(&self.name(Kind::Listed, &set));
+            let command = self.unlist_command((&set, &place.name), revision);
             match groups.iter_mut().find(|(own, _)| map.is_one_place(*own, there)) {
                 Some((_, commands)) => commands.push(command),
                 None => groups.push((there, vec![command])),
@@ -275,10 +279,10 @@ impl Shared {
             let map = self.known.map();
             let (at, asking) = elsewhere.take().unwrap_or((None, false));
             let node = match &at {
-                Some(at) => map.nodes().iter().find(|node| node.address == *at),
-                None => map.node(slot),
+                Some(at) => Some(self.known.at(at)),
+                None => map.node(slot).map(Arc::clone),
             };
-            let fault = match node {
+            let fault = match &node {
                 None => Fault::NotNow("that it has nobody for a slot".to_owned()),
                 Some(node) => {
                     let (answer, answered) = oneshot::channel();
@@ -293,7 +297,7 @@ impl Shared {
             if !matches!(fault, Fault::Elsewhere { asking: true, .. }) {
                 self.known.complain();
             }
-            let is_down = node.is_some_and(|node| !node.is_up());
+            let is_down = node.as_ref().is_some_and(|node| !node.is_up());
             match fault {
                 Fault::Final(error) => return Err(error),
                 Fault::Elsewhere { at, asking } if Instant::now() < until => {
