@@ -12,6 +12,8 @@ use aws_lc_rs::aead;
 use aws_lc_rs::digest;
 use aws_lc_rs::hkdf;
 use aws_lc_rs::rand;
+use bytes::Bytes;
+use bytes::BytesMut;
 use secrecy::ExposeSecret;
 use secrecy::SecretSlice;
 
@@ -101,19 +103,32 @@ impl Seal {
 
     /// Opens what [`Seal::seal`] sealed as this `kind` under this `key`.
     pub fn open(&self, kind: u8, key: &[u8], sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let (version, rest) = sealed.split_first().ok_or_else(|| unreadable("it is empty"))?;
-        if *version != VERSION {
+        let opened = self.open_in_place(kind, key, BytesMut::from(sealed))?;
+        Ok(opened.to_vec())
+    }
+
+    /// The same, where it is.
+    pub fn open_in_place(
+        &self,
+        kind: u8,
+        key: &[u8],
+        mut sealed: BytesMut,
+    ) -> Result<Bytes, StoreError> {
+        let version = *sealed.first().ok_or_else(|| unreadable("it is empty"))?;
+        if version != VERSION {
             return Err(unreadable("it was written by a newer version of Baton"));
         }
-        let parts = rest
-            .split_first_chunk()
-            .and_then(|(id, rest)| rest.split_first_chunk().map(|(salt, body)| (id, *salt, body)));
-        let (id, salt, body) = parts.ok_or_else(|| unreadable("it is cut short"))?;
-        let ring_key = self.ring.iter().find(|k| k.id == *id).ok_or_else(|| {
-            let id = hex(*id);
+        if sealed.len() < HEAD {
+            return Err(unreadable("it is cut short"));
+        }
+        let mut body = sealed.split_off(HEAD);
+        let parts = sealed.get(1..).and_then(|rest| rest.split_first_chunk());
+        let parts = parts.and_then(|(id, rest)| Some((*id, *rest.first_chunk()?)));
+        let (id, salt): ([u8; 4], [u8; 16]) = parts.ok_or_else(|| unreadable("it is cut short"))?;
+        let ring_key = self.ring.iter().find(|k| k.id == id).ok_or_else(|| {
+            let id = hex(id);
             unreadable(&format!("it was sealed with the key {id}, which is not in BATON_SEAL_KEYS"))
         })?;
-        let mut body = body.to_vec();
         let opened = ring_key
             .record_key(salt)
             .and_then(|k| {
@@ -121,7 +136,7 @@ impl Seal {
             })
             .ok_or_else(|| unreadable("its seal does not hold: damaged, or another record's"))?;
         body.truncate(opened);
-        Ok(body)
+        Ok(body.freeze())
     }
 }
 

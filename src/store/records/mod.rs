@@ -216,8 +216,10 @@ impl<V: Record> Records<V> {
     pub async fn load(&self, key: &[u8]) -> Result<Found<V>, StoreError> {
         match self.store.kv.get(key.to_vec()).await? {
             Some(Slot::Live { revision, expires_at, value }) => {
-                let plain = self.store.seal.open(V::KIND, key, &value)?;
-                Ok(Found::Live(Arc::new(V::decode(plain.into(), revision, expires_at)?)))
+                // Nobody else has it, so it is opened where it is.
+                let sealed = value.try_into_mut().unwrap_or_else(|shared| shared.as_ref().into());
+                let plain = self.store.seal.open_in_place(V::KIND, key, sealed)?;
+                Ok(Found::Live(Arc::new(V::decode(plain, revision, expires_at)?)))
             }
             Some(Slot::Gone { how, .. }) => Ok(Found::Gone(how)),
             None => Ok(Found::Never),
