@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use tokio::sync::Notify;
 
+use crate::domain::clock::Timestamp;
 use crate::store::journal::Journal;
 use crate::store::journal::Note;
 use crate::store::kv::Delete;
@@ -90,6 +91,13 @@ impl<K: Kv> Kv for Faulty<K> {
                 hold.released.notified().await;
             }
             answer
+        })
+    }
+
+    fn is_still(&self, key: Vec<u8>, revision: u64, ends: Timestamp) -> Pending<'_, bool> {
+        Box::pin(async move {
+            self.fault()?;
+            self.inner.is_still(key, revision, ends).await
         })
     }
 

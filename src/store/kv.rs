@@ -251,6 +251,16 @@ pub trait Kv: fmt::Debug + Send + Sync {
     /// [`Slot::Gone`] at once, swept or not.
     fn get(&self, key: Vec<u8>) -> Pending<'_, Option<Slot>>;
 
+    /// Whether the record under `key` is still that of this revision and end, which is cheaper to say where
+    /// the record itself would come from afar.
+    fn is_still(&self, key: Vec<u8>, revision: u64, ends: Timestamp) -> Pending<'_, bool> {
+        let reading = self.get(key);
+        Box::pin(async move {
+            let there = reading.await?.and_then(|slot| slot.live());
+            Ok(there == Some((revision, ends)))
+        })
+    }
+
     /// Writes, durably before it answers.
     fn put(&self, put: Put) -> Pending<'_, Outcome>;
 

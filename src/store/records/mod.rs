@@ -157,14 +157,7 @@ impl<V: Record> Records<V> {
     async fn get_shared(&self, sharing: &Sharing, key: &[u8]) -> Result<Found<V>, StoreError> {
         let found = if self.first.is_zero() {
             // Nobody shares a look with one that began before a write on another machine.
-            let (generation, began) = (self.l1.generation(key), Instant::now());
-            let found = self.load(key).await;
-            if let Ok(found) = &found
-                && !self.is_kept(sharing, key, found).await
-            {
-                self.l1.fill(key, found, Filling { generation, mark: None, began }).await;
-            }
-            found
+            self.ask(sharing, key).await
         } else {
             let mark = sharing.feed.mark(key);
             let load = async {
@@ -179,8 +172,12 @@ impl<V: Record> Records<V> {
             // What does not open is no answer that others could have in its place.
             Err(why @ StoreError::Unreadable(_)) => Err(why),
             Err(why) => match self.l1.kept(key).await {
-                // What was heard to be written since is known to be another by now, or gone.
-                Some(kept) if sharing.feed.is_written_since(key, kept.at) => Err(why),
+                // What was listened to, and heard to be written since, is another by now, or gone.
+                Some(kept)
+                    if kept.mark.is_some() && sharing.feed.is_written_since(key, kept.at) =>
+                {
+                    Err(why)
+                }
                 Some(kept) if kept.at.elapsed() < sharing.stale => {
                     self.look_ups.stale.inc();
                     Ok(Found::Stale(kept.value))
@@ -191,16 +188,25 @@ impl<V: Record> Records<V> {
         }
     }
 
-    /// Whether memory has just this, and has not had it for long: then it is not put there again, which costs
-    /// more than to look.
-    async fn is_kept(&self, sharing: &Sharing, key: &[u8], found: &Found<V>) -> bool {
-        let Found::Live(value) = found else { return false };
-        let same = |kept: &Kept<V>| {
-            kept.value.revision() == value.revision()
-                && kept.value.expires_at() == value.expires_at()
-                && kept.at.elapsed() < sharing.stale / 8
-        };
-        self.l1.kept(key).await.as_ref().is_some_and(same)
+    /// Asks the engine: whether what memory has is still it, or for all of it.
+    async fn ask(&self, sharing: &Sharing, key: &[u8]) -> Result<Found<V>, StoreError> {
+        let (generation, began) = (self.l1.generation(key), Instant::now());
+        let filling = Filling { generation, mark: None, began };
+        if let Some(Kept { value, at, .. }) = self.l1.kept(key).await {
+            let (revision, ends) = (value.revision(), value.expires_at());
+            if self.store.kv.is_still(key.to_vec(), revision, ends).await? {
+                let found = Found::Live(value);
+                // That it was so just now counts once it may be needed; to put it there costs more than
+                // to look.
+                if at.elapsed() > sharing.stale / 8 {
+                    self.l1.fill(key, &found, filling).await;
+                }
+                return Ok(found);
+            }
+        }
+        let found = self.load(key).await?;
+        self.l1.fill(key, &found, filling).await;
+        Ok(found)
     }
 
     /// The record under `key`, for a listing: from memory if it is there, and not kept there if not,

@@ -54,6 +54,7 @@ use tokio::time::timeout;
 
 use crate::config::redis::Redis as Settings;
 use crate::domain::clock::Clock;
+use crate::domain::clock::Timestamp;
 use crate::store::feed::Feed;
 use crate::store::journal::Journal;
 use crate::store::journal::Note;
@@ -203,6 +204,20 @@ impl Shared {
         reply::slot(answer, self.clock.now())
     }
 
+    /// By its head alone.
+    async fn is_still(
+        &self,
+        key: &[u8],
+        revision: u64,
+        ends: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let head = self.name(Kind::Head, key);
+        let mut cmd = redis::cmd("GET");
+        cmd.arg(head.as_slice());
+        let there = reply::live(self.query(slot(&head), &cmd).await?, self.clock.now())?;
+        Ok(there == Some((revision, ends)))
+    }
+
     /// Of a set in parts, the first of what all of them list.
     async fn members(
         self: &Arc<Self>,
@@ -271,6 +286,10 @@ impl Shared {
 impl Kv for Redis {
     fn get(&self, key: Vec<u8>) -> Pending<'_, Option<Slot>> {
         Box::pin(async move { self.shared.get(&key).await })
+    }
+
+    fn is_still(&self, key: Vec<u8>, revision: u64, ends: Timestamp) -> Pending<'_, bool> {
+        Box::pin(async move { self.shared.is_still(&key, revision, ends).await })
     }
 
     fn put(&self, put: Put) -> Pending<'_, Outcome> {

@@ -54,7 +54,14 @@ pub(super) fn slot(answer: Value, now: Timestamp) -> Result<Option<Slot>, StoreE
     }
 }
 
-/// The same, whole, be its time over or not.
+/// Revision and end of the record whose head this is, if it lives.
+pub(super) fn live(head: Value, now: Timestamp) -> Result<Option<(u64, Timestamp)>, StoreError> {
+    let Some(head) = bytes(head)? else { return Ok(None) };
+    let Head { is_erased, revision, ends, .. } = Head::read(&head).ok_or_else(damaged)?;
+    Ok((!is_erased && ends > now).then_some((revision, ends)))
+}
+
+/// What is under a key, whole, be its time over or not.
 pub(super) fn whole(answer: Value, key: Vec<u8>) -> Result<Option<Whole>, StoreError> {
     let [value, head] = array(answer)?.try_into().map_err(|_parts| damaged())?;
     let Some(head) = bytes(head)? else { return Ok(None) };
