@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::app::CREDENTIALS_FIRST;
 use crate::app::StartError;
 use crate::app::block_on;
+use crate::app::patiently;
 use crate::auth::api_key::KeyDoor;
 use crate::auth::call_token::CallTokens;
 use crate::auth::connector_token::ConnectorTokens;
@@ -83,7 +84,8 @@ impl Linked {
         let calls = Arc::new(Records::new(store.clone(), CALLS_L1_BYTES, look_ups));
         let look_ups = metrics.look_ups("answer");
         let answers = Arc::new(Records::new(store.clone(), ANSWERS_L1_BYTES, look_ups));
-        let instance = block_on(Instance::find_or_make(store.kv.as_ref(), &store.seal))?;
+        let made = || Instance::find_or_make(store.kv.as_ref(), &store.seal);
+        let instance = block_on(patiently(made))?;
         // The store's own key last: what it signed before others were given stays good.
         let given = settings.signing_keys.iter().flatten().cloned();
         let keys: Vec<_> = given.chain([instance.signing_key]).collect();

@@ -17,6 +17,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use std::time::Instant;
 
 use actix_http::HttpService;
 use actix_server::Server;
@@ -86,6 +87,8 @@ const KEYS_L1_BYTES: u64 = 8 << 20;
 // How old a key or a connector that memory answers for may be where others change them too. What is
 // revoked on one machine is heard of on the others at once, and believed no longer than this if not.
 const CREDENTIALS_FIRST: Duration = Duration::from_secs(1);
+// For a store that others share to confirm the first writes.
+const START_PATIENCE: Duration = Duration::from_secs(10);
 // Threads that read the store's file. More would only wait for the same disk, each with its stack;
 // tokio would start 512.
 const READERS_A_WORKER: usize = 8;
@@ -150,7 +153,7 @@ impl App {
         let (kv, sharing) = open_store(&settings, &clock, &metrics, &watchers)?;
         let kv = around(kv);
         let seal = Arc::new(start_keys.seal()?);
-        block_on(ring::check(kv.as_ref(), &seal))?;
+        block_on(patiently(|| ring::check(kv.as_ref(), &seal)))?;
         let store = Store {
             kv: Arc::clone(&kv),
             seal: Arc::clone(&seal),
@@ -325,6 +328,22 @@ fn open_store(
             (Arc::new(engine), Some(Sharing { feed, stale: settings.stale }))
         }
     })
+}
+
+/// What a start needs of the store, which may be failing over just then.
+async fn patiently<T, F>(work: impl Fn() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let end = Instant::now() + START_PATIENCE;
+    loop {
+        match work().await {
+            Err(StoreError::NotConfirmed | StoreError::Busy) if Instant::now() < end => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            done => return done,
+        }
+    }
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {

@@ -20,9 +20,8 @@ use std::time::Instant;
 use crate::store::watch::Watchers;
 
 const STRIPES: usize = 4096;
-// Keys that were written lately, until the old ones go; and how long those stay at least.
+// Keys of each part of those that were written lately.
 const LATELY: usize = 1 << 16;
-const REMEMBERED: Duration = Duration::from_secs(3600);
 
 /// What is heard of writes elsewhere.
 #[derive(Debug)]
@@ -35,8 +34,29 @@ pub struct Feed {
     // Milliseconds after `started`.
     heard_until: AtomicU64,
     hasher: RandomState,
-    // Hashes of keys that were written, and when: stripes are shared by many keys.
-    lately: Mutex<HashMap<u64, Instant>>,
+    // Stripes are shared by many keys; this tells one from the other.
+    lately: Mutex<Lately>,
+}
+
+/// The last hundred thousand keys that were written, by their hash, and when. In two parts, of which the older
+/// goes as a whole.
+#[derive(Debug, Default)]
+struct Lately {
+    newer: HashMap<u64, Instant>,
+    older: HashMap<u64, Instant>,
+}
+
+impl Lately {
+    fn note(&mut self, hash: u64, at: Instant) {
+        if self.newer.len() >= LATELY {
+            self.older = std::mem::take(&mut self.newer);
+        }
+        self.newer.insert(hash, at);
+    }
+
+    fn of(&self, hash: u64) -> Option<Instant> {
+        self.newer.get(&hash).or_else(|| self.older.get(&hash)).copied()
+    }
 }
 
 /// What was heard of a key when it was about to be read.
@@ -63,12 +83,8 @@ impl Feed {
     /// `key` was written, somewhere.
     pub fn written(&self, key: &[u8]) {
         self.stripe(key).fetch_add(1, Ordering::SeqCst);
-        let now = Instant::now();
         let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
-        if lately.len() >= LATELY {
-            lately.retain(|_, at| now.duration_since(*at) < REMEMBERED);
-        }
-        lately.insert(self.hasher.hash_one(key), now);
+        lately.note(self.hasher.hash_one(key), Instant::now());
         drop(lately);
         // Of which revision is not told.
         self.watchers.ring(key, u64::MAX);
@@ -100,7 +116,7 @@ impl Feed {
     /// Whether `key` was heard to be written after `then`.
     pub fn is_written_since(&self, key: &[u8], then: Instant) -> bool {
         let lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
-        lately.get(&self.hasher.hash_one(key)).is_some_and(|at| *at > then)
+        lately.of(self.hasher.hash_one(key)).is_some_and(|at| at > then)
     }
 
     /// About what time it is, in so many.

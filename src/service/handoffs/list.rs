@@ -66,15 +66,16 @@ impl Handoffs {
                 is_all = false;
                 break;
             }
-            if let Some((_, project, id)) = names::read_listed(&name)
+            if let Some((revision, project, id)) = names::read_listed(&name)
                 && who.projects.include(&project)
                 && filter.project.as_ref().is_none_or(|wanted| *wanted == project)
             {
                 opened += 1;
-                // The set may be a moment behind; what is listed is what is there.
+                // The set may be a moment behind: what was written anew stands at another place.
                 let found = self.records.glance(&names::handoff(&account, &id)).await?.live();
                 let wanted = |handoff: &Arc<Handoff>| {
-                    filter.status.is_none_or(|status| handoff.heading.status == status)
+                    handoff.revision == revision
+                        && filter.status.is_none_or(|status| handoff.heading.status == status)
                 };
                 page.handoffs.extend(found.filter(wanted));
             }

@@ -38,6 +38,8 @@ use crate::telemetry::metrics::StoreMeter;
 pub(super) const BEAT: Duration = Duration::from_millis(400);
 /// How long what was heard is good for, after the beat that proves it should have come.
 pub(super) const BEAT_TIMEOUT: Duration = Duration::from_millis(400);
+// Between two complaints that are looked into.
+const COMPLAINTS: Duration = Duration::from_millis(100);
 // Beats until it is asked again who has what, if nobody complains before.
 const BEATS_A_MAP: u32 = 3;
 
@@ -168,7 +170,7 @@ impl Keeper {
             }
             if was_told {
                 // A thousand who complain at once are one.
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                tokio::time::sleep(COMPLAINTS).await;
             }
         }
     }

@@ -1,7 +1,7 @@
--- KEYS: value, head, then the journal of each entry, then those of each listing. ARGV: now, proposed revision or nothing, what is
--- expected (`*`, `-`, a revision, or a revision and an end: `revision:end`), change (`c` or `l`), when it ends, life of the value and of the head
--- in ms or nothing, places, value, number of entries, then entries as in notes.lua without their own now and
--- revision, then listings as in lists.lua.
+-- KEYS: value, head, then the journal of each entry, then the three of each listing. ARGV: now, proposed
+-- revision or nothing, what is expected (`*`, `-`, a revision, or `revision:end`), change (`c` or `l`), when
+-- it ends, life of the value and of the head in ms or nothing, places, value, number of entries, then entries
+-- as in notes.lua without their own now and revision, then listings as in lists.lua.
 -- A head is `state:revision:ends:places`; state is L (a record) or E (erased).
 -- Answers {'D', revision, places before}, {'C', live revision or nothing}, or {'P', revision} when that is
 -- the revision it would have and another was proposed.
