@@ -7,6 +7,7 @@ use aws_lc_rs::digest;
 use redis::Cmd;
 
 const NOTE: &str = include_str!("note.lua");
+const HEAD: &str = include_str!("head.lua");
 const LIST_ONE: &str = include_str!("list.lua");
 
 /// A script: what is sent of it is its hash.
@@ -43,9 +44,9 @@ impl Script {
 }
 
 pub(super) static PUT: LazyLock<Script> =
-    LazyLock::new(|| Script::new(&[NOTE, LIST_ONE, include_str!("put.lua")]));
+    LazyLock::new(|| Script::new(&[HEAD, NOTE, LIST_ONE, include_str!("put.lua")]));
 pub(super) static DELETE: LazyLock<Script> =
-    LazyLock::new(|| Script::new(&[NOTE, include_str!("delete.lua")]));
+    LazyLock::new(|| Script::new(&[HEAD, NOTE, include_str!("delete.lua")]));
 pub(super) static NOTES: LazyLock<Script> =
     LazyLock::new(|| Script::new(&[NOTE, include_str!("notes.lua")]));
 pub(super) static LIST: LazyLock<Script> =
