@@ -34,10 +34,10 @@ use crate::store::redis::writer::QUEUE;
 use crate::store::redis::writer::Writer;
 use crate::telemetry::metrics::StoreMeter;
 
-/// How often every server is asked whether it is there.
-pub(super) const BEAT: Duration = Duration::from_millis(400);
-/// How long what was heard is good for, after the beat that proves it should have come.
-pub(super) const BEAT_TIMEOUT: Duration = Duration::from_millis(400);
+// How often every server is asked whether it is there.
+const BEAT: Duration = Duration::from_millis(400);
+// By how much the next answer may be late before what was heard is not believed any more.
+const GRACE: Duration = Duration::from_millis(400);
 // Between two complaints that are looked into.
 const COMPLAINTS: Duration = Duration::from_millis(100);
 // Beats until it is asked again who has what, if nobody complains before.
@@ -111,11 +111,8 @@ impl Nodes {
 
 /// The keeper of the servers.
 pub(super) struct Keeper {
-    pub(super) settings: Settings,
-    pub(super) dial: Arc<Dial>,
-    pub(super) names: Names,
-    pub(super) feed: Arc<Feed>,
-    pub(super) meter: StoreMeter,
+    names: Names,
+    feed: Arc<Feed>,
     known: Arc<Known>,
 }
 
@@ -130,12 +127,7 @@ impl Keeper {
         let dial = Arc::new(Dial::new(settings.clone()));
         let found = map::find(&dial, &settings.topology, &[]).await?;
         let empty = Map::nobody();
-        let makes = Nodes {
-            settings: settings.clone(),
-            dial: Arc::clone(&dial),
-            meter: meter.clone(),
-            runtime: Handle::current(),
-        };
+        let makes = Nodes { settings, dial, meter, runtime: Handle::current() };
         let known = Arc::new(Known {
             map: RwLock::new(Arc::new(empty)),
             strangers: Mutex::default(),
@@ -143,11 +135,11 @@ impl Keeper {
             listeners: RwLock::default(),
             complaint: Notify::new(),
         });
-        let keeper = Self { settings, dial, names, feed, meter, known: Arc::clone(&known) };
+        let keeper = Self { names, feed, known: Arc::clone(&known) };
         keeper.replace(found);
         if keeper.beat().await {
             for node in known.map().nodes() {
-                look::at(&keeper.dial, &keeper.settings, node).await?;
+                look::at(&known.makes.dial, &known.makes.settings, node).await?;
             }
             return Ok((keeper, known));
         }
@@ -178,7 +170,7 @@ impl Keeper {
     async fn look(&self) {
         let known: Vec<_> =
             self.known.map().nodes().iter().map(|node| node.address.clone()).collect();
-        match map::find(&self.dial, &self.settings.topology, &known).await {
+        match map::find(&self.known.makes.dial, &self.known.makes.settings.topology, &known).await {
             Ok(found) if self.known.map().is_as(&found) => {}
             Ok(found) => {
                 self.replace(found);
@@ -211,10 +203,10 @@ impl Keeper {
         let map = self.known.map();
         let mut asking = JoinSet::new();
         for node in map.nodes() {
-            let (node, dial) = (Arc::clone(node), Arc::clone(&self.dial));
+            let (node, dial) = (Arc::clone(node), Arc::clone(&self.known.makes.dial));
             let kept = self.known.listener(&node.address);
             let heard = self.hearer(node.address.clone());
-            let patience = self.settings.timeout;
+            let patience = self.known.makes.settings.timeout;
             asking.spawn(async move {
                 let answered = ask(&dial, &node, kept, patience, heard).await;
                 (node, answered)
@@ -226,9 +218,9 @@ impl Keeper {
             all &= answered.is_some();
             self.note(&node, answered);
         }
-        self.meter.writable.set(all.into());
+        self.known.makes.meter.writable.set(all.into());
         if all {
-            self.feed.heard(asked, BEAT + BEAT_TIMEOUT);
+            self.feed.heard(asked, BEAT + GRACE);
         }
         all
     }
